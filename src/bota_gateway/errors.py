@@ -1,0 +1,236 @@
+"""Every error the gateway raises across rooms, in one tree.
+
+GatewayError                      code and remedy, always
+├── ConfigError                   config_*: the operator's file, key or flags; ``run`` exits 2
+├── SpoolError                    spool_*: durability is not given; ``run`` exits 3 where it can't be kept
+│   ├── SpoolLockedError              another daemon holds it
+│   ├── SpoolTooNewError              written by a newer version
+│   ├── SpoolCorruptError             the database fails its check
+│   ├── SpoolFullError                quota or free-space floor reached: pulling stops, uploading goes on
+│   └── SpoolWriteError               the disk refused a write
+├── RadioError                    radio_*: an adapter, a connection, a GATT operation
+│   ├── AdapterError                  no adapter, powered off, gone, bluetoothd not there
+│   ├── ConnectError                  classified by ``kind``
+│   ├── LinkLostError                 the link ended while something was under way
+│   └── GattError                     a read, write or subscription was refused or timed out
+├── RecorderError                 recorder_*: what a recorder said or did not say
+│   ├── IdentityError                 no readable serial
+│   ├── ListError                     the list did not come or is rubbish
+│   └── TransferError                 a transfer ended without a good recording; ``retry`` says when to try again
+├── CloudError                    cloud_*: the Bota API or S3 answered, or did not
+│   ├── CloudUnreachableError         no answer: the outcome of a write is unknown
+│   ├── CloudRefusedError             an answer that says no; carries status and body code
+│   └── CloudProtocolError            an answer that can't be understood
+└── StatusError                   status_*: the daemon's socket, as the command line sees it
+
+The wire decoders raise ``protocol.DecodeError`` instead: that room imports nothing of this package.
+
+A code never changes once released. A remedy is written for someone on a ladder with a phone.
+"""
+
+from enum import StrEnum
+from typing import ClassVar
+
+
+class GatewayError(Exception):
+    """What happened, to what, and what to do next."""
+
+    code: ClassVar[str] = "gateway_error"
+    remedy: ClassVar[str] = "Report this with the log lines around it."
+
+    def __init__(self, message: str, *, remedy: str | None = None, code: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.error_code = code or self.code
+        self.next_step = remedy or self.remedy
+
+    def __str__(self) -> str:
+        return f"{self.message} [{self.error_code}] {self.next_step}"
+
+
+class ConfigError(GatewayError):
+    """The configuration can't be used as it is."""
+
+    code = "config_invalid"
+    remedy = "Correct the named setting; config.example.toml shows each one."
+
+
+class SpoolError(GatewayError):
+    """The spool can't promise durability, or was asked for something it does not hold."""
+
+    code = "spool_error"
+    remedy = "Check the disk that holds the spool; nothing is deleted on a recorder meanwhile."
+
+
+class SpoolLockedError(SpoolError):
+    """Another process holds the spool."""
+
+    code = "spool_locked"
+    remedy = "Stop the other gateway first: systemctl stop bota-gateway."
+
+
+class SpoolTooNewError(SpoolError):
+    """The spool was written by a newer version."""
+
+    code = "spool_too_new"
+    remedy = "Install that version again; an older one would not understand what it wrote."
+
+
+class SpoolCorruptError(SpoolError):
+    """The database fails its integrity check or is no spool."""
+
+    code = "spool_corrupt"
+    remedy = "Keep the file, move it aside, and start again: what the recorders still hold is pulled anew."
+
+
+class SpoolFullError(SpoolError):
+    """No room for more audio; uploading goes on and makes room."""
+
+    code = "spool_full"
+    remedy = "Wait for uploads to drain, or raise spool.max_bytes, or free space on the disk."
+
+
+class SpoolWriteError(SpoolError):
+    """The disk refused a write; nothing was acknowledged."""
+
+    code = "spool_write_failed"
+    remedy = "Check the disk or card with dmesg; replace it if it reports errors."
+
+
+class RadioError(GatewayError):
+    """Something between the hub's adapter and a recorder."""
+
+    code = "radio_error"
+    remedy = "Nothing to do: it is tried again."
+
+
+class AdapterError(RadioError):
+    """No usable Bluetooth adapter."""
+
+    code = "radio_no_adapter"
+    remedy = "Check with: bluetoothctl list; rfkill list bluetooth; systemctl status bluetooth."
+
+
+class ConnectKind(StrEnum):
+    """Why a connection could not be made; each kind has its own back-off (radio/connect.py)."""
+
+    GONE = "gone"
+    TRANSIENT = "transient"
+    BUSY = "busy"
+    NO_SLOTS = "no_slots"
+    AUTHENTICATION = "authentication"
+    ADAPTER_DOWN = "adapter_down"
+    TIMEOUT = "timeout"
+
+
+class ConnectError(RadioError):
+    """A recorder could not be connected."""
+
+    code = "radio_connect_failed"
+    remedy = "Nothing to do: it is tried again when the recorder is seen."
+
+    def __init__(self, message: str, *, kind: ConnectKind, remedy: str | None = None) -> None:
+        super().__init__(message, remedy=remedy, code=f"radio_connect_{kind}")
+        self.kind = kind
+
+
+class LinkLostError(RadioError):
+    """The link ended while something was under way."""
+
+    code = "radio_link_lost"
+    remedy = "Nothing to do: the recorder keeps its recordings and is visited again."
+
+
+class GattError(RadioError):
+    """A GATT operation was refused or got no answer."""
+
+    code = "radio_gatt_failed"
+    remedy = "Nothing to do: the visit is repeated. If it stays, restart the recorder."
+
+
+class RecorderError(GatewayError):
+    """A recorder said something that can't be followed, or said nothing."""
+
+    code = "recorder_error"
+    remedy = "Nothing to do: the recorder keeps its recordings and is visited again."
+
+
+class IdentityError(RecorderError):
+    """The serial can't be read or is no serial."""
+
+    code = "recorder_no_identity"
+    remedy = "Restart the recorder; if it stays, its firmware needs a look."
+
+
+class ListError(RecorderError):
+    """The list of recordings did not come, or is rubbish."""
+
+    code = "recorder_list_failed"
+
+
+class TransferRetry(StrEnum):
+    """When a failed transfer is worth another try."""
+
+    NOW = "now"
+    LATER = "later"
+    NEVER = "never"
+    """Only a human can help: the recording is parked, and stays on the recorder."""
+
+
+class TransferError(RecorderError):
+    """A transfer ended without a good recording; nothing was acknowledged."""
+
+    code = "recorder_transfer_failed"
+
+    def __init__(self, message: str, *, retry: TransferRetry, code: str, remedy: str | None = None) -> None:
+        super().__init__(message, code=code, remedy=remedy)
+        self.retry = retry
+
+
+class CloudError(GatewayError):
+    """The Bota API or S3."""
+
+    code = "cloud_error"
+    remedy = "Nothing to do: it is tried again."
+
+
+class CloudUnreachableError(CloudError):
+    """No answer came. What a write did is unknown until the cloud is asked."""
+
+    code = "cloud_unreachable"
+    remedy = "Check the hub's network; captured recordings wait in the spool."
+
+
+class CloudRefusedError(CloudError):
+    """The cloud answered no."""
+
+    code = "cloud_refused"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int,
+        body_code: str | None = None,
+        retry_after_s: float | None = None,
+        code: str | None = None,
+        remedy: str | None = None,
+    ) -> None:
+        super().__init__(message, code=code, remedy=remedy)
+        self.status = status
+        self.body_code = body_code
+        self.retry_after_s = retry_after_s
+
+
+class CloudProtocolError(CloudError):
+    """An answer that can't be understood: as unknown an outcome as none."""
+
+    code = "cloud_protocol"
+    remedy = "Check that cloud.api_base names the Bota API and no proxy answers in its place."
+
+
+class StatusError(GatewayError):
+    """The daemon does not answer on its socket."""
+
+    code = "status_no_daemon"
+    remedy = "Start it: systemctl start bota-gateway, or name its socket with --socket."
