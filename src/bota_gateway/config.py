@@ -73,8 +73,8 @@ class CloudSettings(Section):
     accept_unverified: bool = Field(
         True,
         description=(
-            "With d1 and d2 the API never proves a digest. true: status 'uploaded' counts as stored, marked unverified. "
-            "false: the recorder keeps its copy."
+            "With d1 and d2 the API never proves a digest. true: status 'uploaded' counts as stored, and is marked "
+            "unverified. false: the recorder keeps its copy."
         ),
     )
     ambiguous_create: Literal["reconcile", "park"] = Field(
@@ -109,7 +109,7 @@ class RadioSettings(Section):
     max_links: int = Field(3, ge=1, le=10, description="Links at once per adapter; small controllers hold few.")
     notify: NotifyMode = Field(
         NotifyMode.AUTO,
-        description="signal = D-Bus signals, descriptor = a socket per characteristic (crashed bluetoothd 5.66). auto = signal.",
+        description="signal = D-Bus signals; descriptor = a socket each, which crashed bluetoothd 5.66; auto = signal.",
     )
 
 
@@ -153,7 +153,7 @@ class WireSettings(Section):
 
     result_characteristic: Literal["transfer_control", "recording_transfer"] = Field(
         "transfer_control",
-        description="Where ACK, NACK and ABORT are written; the first is the written protocol, the second the newer SDK's.",
+        description="Where ACK, NACK and ABORT go: the first is the written protocol, the second the newer SDK's way.",
     )
     result_sequence: Literal["zero", "eof"] = Field(
         "zero",
