@@ -1,0 +1,164 @@
+import stat
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bota_gateway import config
+from bota_gateway.errors import ConfigError
+
+KEY = "sk_test_0123456789abcdef"
+
+
+def write(directory: Path, text: str, mode: int = 0o600) -> Path:
+    path = directory / "config.toml"
+    path.write_text(text)
+    path.chmod(mode)
+    return path
+
+
+def test_without_a_file_the_defaults_hold() -> None:
+    """No file means the defaults that the documentation states."""
+    settings = config.load(None, {})
+    assert settings.cloud.api_base == "https://api.bota.dev/v1"
+    assert settings.recorders.confirm == "after_stored"
+
+
+def test_a_file_is_read_and_the_environment_lies_over_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every key can be given in the file and overridden by BOTA_GATEWAY_SECTION__KEY."""
+    path = write(tmp_path, '[radio]\nmax_links = 2\nadapters = ["hci1"]\n[recorders.map]\nABC123 = "dev_1"\n')
+    monkeypatch.setenv("BOTA_GATEWAY_RADIO__MAX_LINKS", "4")
+    settings = config.load(path)
+    assert settings.radio.max_links == 4
+    assert settings.radio.adapters == ("hci1",)
+    assert settings.recorders.map == {"ABC123": "dev_1"}
+
+
+@pytest.mark.parametrize(
+    ("text", "named", "nearest"),
+    [
+        ("[cloud]\napi_bsae = 'x'\n", "cloud.api_bsae", "cloud.api_base"),
+        ("[clowd]\napi_base = 'x'\n", "clowd", "cloud"),
+        ("[radio]\nretention_hours = 3\n", "radio.retention_hours", "spool.retention_hours"),
+        ("max_links = 3\n", "max_links", None),
+    ],
+)
+def test_an_unknown_key_is_named_with_the_nearest_known_one(
+    tmp_path: Path, text: str, named: str, nearest: str | None
+) -> None:
+    """A misspelt key is an error that names it and the key that was probably meant."""
+    with pytest.raises(ConfigError) as refused:
+        config.load(write(tmp_path, text), {})
+    assert refused.value.error_code == "config_unknown_key"
+    assert named in refused.value.message
+    if nearest:
+        assert f"did you mean {nearest}?" in refused.value.message
+
+
+def test_an_unknown_environment_variable_is_named_with_the_nearest_known_one() -> None:
+    """A misspelt variable would be ignored in silence otherwise."""
+    with pytest.raises(ConfigError, match="did you mean BOTA_GATEWAY_CLOUD__API_KEY"):
+        config.load(None, {"BOTA_GATEWAY_CLUOD__API_KEY": KEY})
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("[radio]\nmax_links = 0\n", "radio.max_links"),
+        ("[radio]\nmax_links = 'three'\n", "radio.max_links"),
+        ("[cloud]\ncontent_type = 'audio/opus'\n", "cloud.content_type"),
+        ("[cloud]\napi_base = 'http://api.bota.dev/v1'\n", "https://"),
+        ("[cloud]\napi_base = 'https://api.bota.dev'\n", "/v1"),
+        ("[cloud]\napi_base = 'https://me:secret@api.bota.dev/v1'\n", "plain URL"),
+        ("[recorders.map]\nABC = 'rec_1'\n", "recorders.map"),
+        ("[recorders]\nallow = ['../etc']\n", "recorders.allow"),
+        ("[status]\nlisten = '127.0.0.1:80'\n", "status.listen"),
+        ("cloud = 3\n", "section"),
+        ("[cloud\n", "line 1"),
+    ],
+)
+def test_a_bad_value_is_named(tmp_path: Path, text: str, expected: str) -> None:
+    """A value that can't be used is refused with the name of its key."""
+    with pytest.raises(ConfigError) as refused:
+        config.load(write(tmp_path, text), {})
+    assert expected in refused.value.message
+    assert refused.value.next_step
+
+
+def test_plain_http_is_allowed_on_loopback_only(tmp_path: Path) -> None:
+    """An emulated cloud on this machine needs no certificate."""
+    settings = config.load(write(tmp_path, "[cloud]\napi_base = 'http://127.0.0.1:8080/v1'\n"), {})
+    assert settings.cloud.api_base == "http://127.0.0.1:8080/v1"
+
+
+def test_a_missing_file_is_said_with_what_to_do(tmp_path: Path) -> None:
+    """The error names the file that does not exist."""
+    with pytest.raises(ConfigError) as refused:
+        config.load(tmp_path / "nowhere.toml", {})
+    assert refused.value.error_code == "config_no_file"
+    assert "nowhere.toml" in refused.value.message
+
+
+def test_a_key_in_a_file_others_may_read_is_refused(tmp_path: Path) -> None:
+    """A key in the configuration file is accepted only when the file is closed to others."""
+    text = f"[cloud]\napi_key = '{KEY}'\n"
+    with pytest.raises(ConfigError) as refused:
+        config.load(write(tmp_path, text, 0o644), {})
+    assert refused.value.error_code == "config_key_exposed"
+    assert KEY not in str(refused.value)
+    settings = config.load(write(tmp_path, text, 0o640), {})
+    assert config.api_key(settings, {}).get_secret_value() == KEY
+
+
+def test_a_key_file_others_may_read_is_refused(tmp_path: Path) -> None:
+    """The file named by cloud.api_key_file must be closed to others, too."""
+    file = tmp_path / "key"
+    file.write_text(KEY + "\n")
+    settings = config.load(write(tmp_path, f"[cloud]\napi_key_file = '{file}'\n"), {})
+    file.chmod(0o644)
+    with pytest.raises(ConfigError) as refused:
+        config.api_key(settings, {})
+    assert refused.value.error_code == "config_key_exposed"
+    file.chmod(stat.S_IRUSR)
+    assert config.api_key(settings, {}).get_secret_value() == KEY
+
+
+def test_a_missing_key_file_is_named(tmp_path: Path) -> None:
+    """The error names the file, and how to make it."""
+    settings = config.load(write(tmp_path, "[cloud]\napi_key_file = '/nowhere/key'\n"), {})
+    with pytest.raises(ConfigError, match="/nowhere/key") as refused:
+        config.api_key(settings, {})
+    assert refused.value.error_code == "config_no_key"
+
+
+def test_the_systemd_credential_comes_before_all_else(tmp_path: Path) -> None:
+    """A credential handed over by systemd wins over environment and file."""
+    (tmp_path / config.CREDENTIAL_NAME).write_text("sk_live_fromsystemd\n")
+    settings = config.load(None, {})
+    key = config.api_key(settings, {"CREDENTIALS_DIRECTORY": str(tmp_path)})
+    assert key.get_secret_value() == "sk_live_fromsystemd"
+
+
+def test_no_key_at_all_says_the_three_ways_to_give_one() -> None:
+    """Without a key the gateway can't reach the cloud, and says how to give one."""
+    with pytest.raises(ConfigError) as refused:
+        config.api_key(config.load(None, {}), {})
+    assert "BOTA_GATEWAY_CLOUD__API_KEY" in refused.value.next_step
+
+
+@given(st.text(max_size=40))
+def test_what_is_no_key_is_refused_without_repeating_it(text: str) -> None:
+    """A pasted password or a truncated key never shows up in the error."""
+    settings = config.Settings(cloud=config.CloudSettings.model_validate({"api_key": f"#{text}"}))
+    with pytest.raises(ConfigError) as refused:
+        config.api_key(settings, {})
+    assert refused.value.error_code == "config_key_shape"
+    assert f"#{text}" not in str(refused.value)
+
+
+def test_a_bad_value_of_the_key_is_never_repeated(tmp_path: Path) -> None:
+    """Validation errors of the key itself leave its value out."""
+    with pytest.raises(ConfigError) as refused:
+        config.load(write(tmp_path, "[cloud]\napi_key = ['sk_live_oops']\n"), {})
+    assert "oops" not in str(refused.value)
