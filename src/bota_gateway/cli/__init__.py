@@ -1,1 +1,1 @@
-"""TBD."""
+"""The command line: runs the daemon, asks the running one, decodes, demonstrates and simulates."""

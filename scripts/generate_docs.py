@@ -1,0 +1,241 @@
+"""Generates the documentation that the code already knows, or checks that it is up to date.
+
+python scripts/generate_docs.py           writes config.example.toml and docs/*.md
+python scripts/generate_docs.py --check   exits 1 and names what is out of date
+"""
+
+import ast
+import json
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from enum import Enum
+from pathlib import Path
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import click
+from pydantic import SecretStr
+from pydantic.fields import FieldInfo
+
+from bota_gateway import config, errors
+from bota_gateway.cli.main import cli
+from bota_gateway.status.catalogue import EVENTS
+
+ROOT = Path(__file__).resolve().parent.parent
+GENERATED = "<!-- Made by scripts/generate-docs from the code; change it there. -->\n\n"
+WIDTH = 118
+
+
+def example_toml() -> str:
+    """Every setting with its meaning and its default; the file parses and changes nothing."""
+    lines = [
+        "# bota-gateway: every setting, its meaning and its default. A key left out has its default.",
+        "# Each one can also be given as an environment variable: BOTA_GATEWAY_SECTION__KEY.",
+    ]
+    for name, section in _sections():
+        lines += ["", f"# {section.__doc__}", f"[{name}]"]
+        for key, field in _last_tables(section):
+            lines += [f"# {line}" for line in textwrap.wrap(_meaning(field), WIDTH - 2)]
+            lines += [_assignment(name, key, field), ""]
+        lines.pop()
+    return "\n".join(lines) + "\n"
+
+
+def settings_md() -> str:
+    """The settings as a reference."""
+    out = [GENERATED + "# Settings", ""]
+    out += [
+        "One TOML file, `--config PATH`; the installed one is `/etc/bota-gateway/config.toml`. Every key can also be",
+        "given as an environment variable `BOTA_GATEWAY_SECTION__KEY`, which wins. Lists and maps are JSON there.",
+        "An unknown key is an error that names the nearest known one.",
+    ]
+    for name, section in _sections():
+        out += ["", f"## [{name}]", "", str(section.__doc__), "", "| Key | Kind | Default | Meaning |", "|---|---|---|---|"]
+        for key, field in section.model_fields.items():
+            default = "" if field.get_default(call_default_factory=True) is None else f"`{_toml(field)}`"
+            out.append(f"| `{key}` | {_cell(_kind(field.annotation))} | {_cell(default)} | {_cell(_meaning(field))} |")
+    return "\n".join(out) + "\n"
+
+
+def cli_md() -> str:
+    """The help of every command."""
+    out = [GENERATED + "# Commands", ""]
+    out += ["Exit codes: 0 done, 1 failed, 2 bad configuration or usage, 3 durability can't be kept."]
+    for path, command in _commands(cli, ("bota-gateway",)):
+        context = click.Context(command, info_name=" ".join(path), max_content_width=100, terminal_width=100)
+        out += ["", f"## {' '.join(path)}", "", "```", command.get_help(context), "```"]
+    return "\n".join(out) + "\n"
+
+
+def events_md() -> str:
+    """Every event that the logs can hold."""
+    out = [GENERATED + "# Log events", ""]
+    out += [
+        "One name for each happening. `recorder` (serial) and `recording` (file id) stand beside the fields where they",
+        "apply. A healthy day has no warning.",
+        "",
+        "| Event | Level | Fields | Meaning | What to do |",
+        "|---|---|---|---|---|",
+    ]
+    for event in sorted(EVENTS, key=lambda one: one.name):
+        fields = ", ".join(f"`{field}`" for field in event.fields)
+        out.append(f"| `{event.name}` | {event.level} | {fields} | {_cell(event.meaning)} | {_cell(event.todo)} |")
+    return "\n".join(out) + "\n"
+
+
+def errors_md() -> str:
+    """Every error code that stands in the code, with what is said and what to do."""
+    out = [GENERATED + "# Error codes", ""]
+    out += [
+        "Codes never change once released. What stands in braces is filled in with the case at hand.",
+        "",
+        "| Code | What happened | What to do |",
+        "|---|---|---|",
+    ]
+    said: dict[str, tuple[str, str]] = {}
+    for code, message, remedy in [*_raised_codes(), *_class_codes()]:
+        known_message, known_remedy = said.get(code, ("", ""))
+        said[code] = (known_message or message, known_remedy or remedy)
+    out += [f"| `{code}` | {_cell(what)} | {_cell(todo)} |" for code, (what, todo) in sorted(said.items())]
+    return "\n".join(out) + "\n"
+
+
+def custody_md() -> str:
+    """The states of a recording and the steps between them."""
+    from bota_gateway.spool import custody  # noqa: PLC0415 - imported where it is used
+
+    return GENERATED + custody.as_markdown()
+
+
+DOCUMENTS: dict[str, Callable[[], str]] = {
+    "config.example.toml": example_toml,
+    "docs/settings.md": settings_md,
+    "docs/commands.md": cli_md,
+    "docs/log-events.md": events_md,
+    "docs/errors.md": errors_md,
+    "docs/custody.md": custody_md,
+}
+
+
+def _sections() -> Iterator[tuple[str, type[config.Section]]]:
+    for name, field in config.Settings.model_fields.items():
+        yield name, type(field.default)
+
+
+def _last_tables(section: type[config.Section]) -> list[tuple[str, FieldInfo]]:
+    """Keys in order, maps last: in TOML a sub-table ends the plain keys of its section."""
+    return sorted(section.model_fields.items(), key=lambda item: get_origin(item[1].annotation) is dict)
+
+
+def _meaning(field: FieldInfo) -> str:
+    return str(field.description)
+
+
+def _assignment(section: str, key: str, field: FieldInfo) -> str:
+    default = field.get_default(call_default_factory=True)
+    if isinstance(default, dict):
+        return f'[{section}.{key}]\n# SERIAL = "dev_..."'
+    return f"# {key} =" if default is None else f"{key} = {_toml(field)}"
+
+
+def _toml(field: FieldInfo) -> str:
+    value = field.get_default(call_default_factory=True)
+    match value:
+        case Enum():
+            return json.dumps(value.value)
+        case tuple():
+            return json.dumps(list(value))
+        case Path():
+            return json.dumps(str(value))
+        case _:
+            return json.dumps(value)
+
+
+def _kind(annotation: Any) -> str:
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        return _kind(get_args(annotation)[0])
+    if origin in (Union, UnionType):
+        return " or ".join(_kind(part) for part in get_args(annotation) if part is not type(None))
+    if origin is Literal:
+        return " / ".join(f"`{value}`" for value in get_args(annotation))
+    if origin is tuple:
+        return f"list of {_kind(get_args(annotation)[0])}"
+    if origin is dict:
+        return "map"
+    if isinstance(annotation, type) and issubclass(annotation, Enum):
+        return " / ".join(f"`{member.value}`" for member in annotation)
+    names = {str: "text", int: "whole number", float: "number", bool: "true / false", Path: "path", SecretStr: "secret"}
+    return names.get(annotation, str(annotation))
+
+
+def _commands(group: click.Group, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    yield path, group
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        if isinstance(command, click.Group):
+            yield from _commands(command, (*path, name))
+        elif command is not None:
+            yield (*path, name), command
+
+
+def _class_codes() -> Iterator[tuple[str, str, str]]:
+    for name in vars(errors):
+        thing = getattr(errors, name)
+        if isinstance(thing, type) and issubclass(thing, errors.GatewayError):
+            yield thing.code, str(thing.__doc__).partition("\n")[0], thing.remedy
+
+
+def _raised_codes() -> Iterator[tuple[str, str, str]]:
+    for path in sorted((ROOT / "src" / "bota_gateway").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call):
+                words = {word.arg: word.value for word in node.keywords}
+                code = words.get("code")
+                if isinstance(code, ast.Constant) and isinstance(code.value, str):
+                    message = node.args[0] if node.args else words.get("detail", words.get("message"))
+                    yield code.value, _template(message), _template(words.get("remedy"))
+
+
+def _template(node: ast.expr | None) -> str:
+    match node:
+        case ast.Constant(value=str(text)):
+            return text
+        case ast.JoinedStr():
+            return "".join(_template(part) for part in node.values)
+        case ast.FormattedValue():
+            return "{" + ast.unparse(node.value).rpartition(".")[2] + "}"
+        case ast.BinOp(op=ast.Add()):
+            return _template(node.left) + _template(node.right)
+        case _:
+            return ""
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.replace("|", "\\|").split())
+
+
+def main() -> int:
+    """Write the documents, or with ``--check`` compare them."""
+    check = "--check" in sys.argv[1:]
+    stale = []
+    for name, make in DOCUMENTS.items():
+        path = ROOT / name
+        text = make()
+        if path.exists() and path.read_text("utf-8") == text:
+            continue
+        if check:
+            stale.append(name)
+        else:
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text, "utf-8")
+            print(f"wrote {name}")
+    if stale:
+        print(f"out of date: {', '.join(stale)}; run scripts/generate-docs", file=sys.stderr)
+    return 1 if stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,146 @@
+"""The gateway: radio, sync, spool and upload wired together, supervised as one task group.
+
+Nothing here knows how a recording moves; this module only decides what runs, and what happens when a part fails.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import structlog
+from pydantic import SecretStr
+
+from bota_gateway.cloud import BotaApi
+from bota_gateway.config import Settings
+from bota_gateway.daemon import clock
+from bota_gateway.daemon.supervise import keep_running
+from bota_gateway.daemon.systemd import ServiceManager
+from bota_gateway.errors import GatewayError, SpoolCorruptError, SpoolWriteError
+from bota_gateway.model import WallClock
+from bota_gateway.radio import Adapter, Radio, discover_adapters
+from bota_gateway.spool import Spool
+from bota_gateway.status.report import Report
+from bota_gateway.status.server import StatusServer
+from bota_gateway.sync import Rounds
+from bota_gateway.upload import Registrar, Uploader
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+TIDY_EVERY_S = 600.0
+"""How often audio past its retention is looked for; deletion in slices is cheap, and hours are what retention counts."""
+STATUS_LINE_EVERY_S = 10.0
+"""How often the line in ``systemctl status`` is renewed where no watchdog asks for more."""
+
+
+class Gateway:
+    """The daemon without its process: ``run`` until ``stop``.
+
+    Args:
+        settings: The whole configuration.
+        key: The project's API key.
+        adapters: Adapters to use instead of the hub's own: the demo and the tests bring a virtual radio.
+        now: The wall clock.
+        clock_is_trusted: Whether recorders may be given the time of this hub.
+        seed: Makes jitter repeatable; None for real life.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        key: SecretStr,
+        *,
+        adapters: Sequence[Adapter] | None = None,
+        now: WallClock = time.time,
+        clock_is_trusted: Callable[[], bool] = clock.is_trusted,
+        seed: int | None = None,
+    ) -> None:
+        self._settings = settings
+        self._key = key
+        self._adapters = adapters
+        self._now = now
+        self._clock_is_trusted = clock_is_trusted
+        self._rng = random.Random(seed)  # noqa: S311 - jitter, not a secret
+        self._stop = asyncio.Event()
+        self._failing: dict[str, GatewayError] = {}
+        self._manager = ServiceManager()
+        self.ready = asyncio.Event()
+        """Set once the spool is open and the parts have been started."""
+        self.spool: Spool
+        self.rounds: Rounds
+
+    def stop(self) -> None:
+        """Ask ``run`` to end: links are closed, transfers under way are given back, nothing is lost."""
+        self._stop.set()
+
+    async def run(self) -> None:
+        """Run until stopped.
+
+        Raises:
+            ConfigError: when the configuration can't be used.
+            SpoolError: when the spool can't be opened, or durability is lost.
+        """
+        async with (
+            Spool.open(self._settings.spool, self._now) as self.spool,
+            BotaApi(self._settings.cloud, self._key, self._now) as api,
+        ):
+            try:
+                async with asyncio.TaskGroup() as parts:
+                    tasks = [parts.create_task(part, name=name) for name, part in self._parts(api).items()]
+                    self._manager.ready()
+                    self.ready.set()
+                    log.info("gateway_started", spool=str(self._settings.spool.directory), recordings=0)
+                    await self._stop.wait()
+                    self._manager.stopping()
+                    log.info("gateway_stopping")
+                    for task in tasks:
+                        task.cancel()
+            except* (SpoolWriteError, SpoolCorruptError) as lost:
+                first = lost.exceptions[0]
+                while isinstance(first, BaseExceptionGroup):
+                    first = first.exceptions[0]
+                log.error("durability_lost", reason=str(first))  # noqa: TRY400 - the words say it, not the traceback
+                raise first from None
+        log.info("gateway_stopped")
+
+    def _parts(self, api: BotaApi) -> dict[str, Any]:
+        settings = self._settings
+        uploader = Uploader(self.spool, api, settings, self._now, rng=self._rng)
+        registrar = Registrar(self.spool, api, settings, self._now)
+        report = Report(self.spool, self._now, self._failing)
+        runs: dict[str, Callable[[], Awaitable[None]]] = {
+            "radio": lambda: self._listen(report),
+            "uploader": uploader.run,
+            "registrar": registrar.run,
+            "status socket": StatusServer(settings.status.socket, report.answer).run,
+            "housekeeping": self._tidy,
+            "watchdog": lambda: self._live(report),
+        }
+        return {name: keep_running(name, run, self._failing) for name, run in runs.items()}
+
+    async def _listen(self, report: Report) -> None:
+        """The radio and the visits that depend on it fail and restart together."""
+        adapters = self._adapters if self._adapters is not None else discover_adapters(self._settings.radio)
+        radio = Radio(adapters, self._settings.radio, self._now)
+        self.rounds = Rounds(radio, self.spool, self._settings, self._now, self._clock_is_trusted, self._rng)
+        report.rounds = self.rounds
+        async with asyncio.TaskGroup() as parts:
+            parts.create_task(radio.run(), name="scanner")
+            parts.create_task(self.rounds.run(), name="rounds")
+
+    async def _tidy(self) -> None:
+        while True:
+            forgotten = await self.spool.forget_due(self._now(), self._settings.spool.retention_hours * 3600)
+            if forgotten:
+                log.info("audio_forgotten", recordings=forgotten)
+            await asyncio.sleep(TIDY_EVERY_S)
+
+    async def _live(self, report: Report) -> None:
+        """Feed systemd's watchdog with proof that the loop turns and the spool answers."""
+        every = self._manager.watchdog_s / 2 or STATUS_LINE_EVERY_S
+        while True:
+            status = await report.status()
+            self._manager.status(str(status["summary"]))
+            self._manager.alive()
+            await asyncio.sleep(every)

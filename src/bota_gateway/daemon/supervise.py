@@ -1,0 +1,82 @@
+"""Keeps the gateway's parts running: a crash of one is seen, reported and followed by a restart, never by silence."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from bota_gateway.errors import GatewayError, SpoolCorruptError, SpoolWriteError
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+FIRST_RESTART_S = 1.0
+"""A part that fails once is back at once: most causes pass by themselves."""
+LONGEST_RESTART_S = 60.0
+"""A part that keeps failing is tried every minute: a technician who mends the cause should not wait longer."""
+SETTLED_S = 300.0
+"""A part that ran this long has recovered: the next failure starts again with the shortest wait."""
+
+
+async def keep_running(part: str, run: Callable[[], Awaitable[None]], failing: dict[str, GatewayError]) -> None:
+    """Run ``run`` until cancelled; start it again with growing waits when it fails or ends.
+
+    Args:
+        part: Its name, for the log.
+        run: Starts the part afresh at each call.
+        failing: Holds the part's last error while it is down; status reads it.
+
+    Raises:
+        SpoolWriteError, SpoolCorruptError: durability is gone, and nothing may go on as if it were not.
+    """
+    loop = asyncio.get_running_loop()
+    wait = FIRST_RESTART_S
+    while True:
+        began = loop.time()
+        failing.pop(part, None)
+        failure = await _outcome(part, run)
+        failing[part] = _as_gateway_error(part, failure)
+        log.error("part_failed", exc_info=_traceback(failure), **_told(part, failing[part], wait))
+        if loop.time() - began > SETTLED_S:
+            wait = FIRST_RESTART_S
+        await asyncio.sleep(wait)
+        wait = min(wait * 2, LONGEST_RESTART_S)
+        log.info("part_restarted", part=part)
+
+
+async def _outcome(part: str, run: Callable[[], Awaitable[None]]) -> BaseException:
+    try:
+        await run()
+    except Exception as failure:  # noqa: BLE001 - whatever it was, it is reported and the part restarted
+        root = _root(failure)
+        if isinstance(root, SpoolWriteError | SpoolCorruptError):
+            raise root from None
+        return root
+    return GatewayError(f"The {part} stopped by itself.")
+
+
+def _traceback(failure: BaseException) -> BaseException | None:
+    """An error of ours says everything in words; anything else needs its traceback."""
+    return None if isinstance(failure, GatewayError) else failure
+
+
+def _told(part: str, error: GatewayError, wait: float) -> dict[str, object]:
+    return {
+        "part": part,
+        "code": error.error_code,
+        "reason": error.message,
+        "remedy": error.next_step,
+        "retry_in_s": round(wait),
+    }
+
+
+def _as_gateway_error(part: str, failure: BaseException) -> GatewayError:
+    if isinstance(failure, GatewayError):
+        return failure
+    return GatewayError(f"The {part} failed unexpectedly: {type(failure).__name__}: {failure}.")
+
+
+def _root(failure: BaseException) -> BaseException:
+    """Unwrap what task groups wrap: the first leaf is what happened first."""
+    while isinstance(failure, BaseExceptionGroup):
+        failure = failure.exceptions[0]
+    return failure

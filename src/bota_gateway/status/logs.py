@@ -1,0 +1,109 @@
+"""Logs that read as a story: one line per happening, for people on a terminal and as JSON for machines.
+
+Rooms log with ``structlog.get_logger()`` and an event name of the catalogue; this module decides how it looks.
+"""
+
+import logging
+import sys
+import traceback
+from collections.abc import Mapping, MutableMapping
+from typing import Any, TextIO
+
+import structlog
+
+from bota_gateway.config import LogSettings
+from bota_gateway.status import words
+from bota_gateway.status.catalogue import BY_NAME
+from bota_gateway.status.redact import redact
+
+LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+_MARKS = {"debug": " ", "info": " ", "warning": "!", "error": "✗", "critical": "✗"}
+_TALKATIVE = ("httpx", "httpcore", "aiosqlite", "asyncio", "bleak", "bumble")
+"""Libraries that log every request or packet, URLs included, below warning."""
+_COLOURS = {"debug": "\x1b[2m", "warning": "\x1b[33m", "error": "\x1b[31m", "critical": "\x1b[31m"}
+_RESET = "\x1b[0m"
+
+
+def configure(settings: LogSettings, stream: TextIO = sys.stderr) -> None:
+    """Set up structlog for the process, and bring warnings of libraries into the same story."""
+    as_console = settings.format == "console" or (settings.format == "auto" and stream.isatty())
+    renderer: list[Any] = (
+        [structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False, key="timestamp"), Console(stream.isatty())]
+        if as_console
+        else [
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False)),
+            structlog.processors.JSONRenderer(sort_keys=False, ensure_ascii=False),
+        ]
+    )
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            *renderer[:-1],
+            redact_fields,
+            renderer[-1],
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[settings.level]),
+        logger_factory=structlog.PrintLoggerFactory(stream),
+        cache_logger_on_first_use=False,
+    )
+    root = logging.getLogger()
+    root.handlers = [_FromLibraries(logging.WARNING)]
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def redact_fields(_logger: object, _method: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
+    """Processor: no credential leaves through a log line, in whatever field it stands."""
+    return {key: _redacted(value) for key, value in event.items()}
+
+
+def _redacted(value: Any) -> Any:
+    match value:
+        case str():
+            return redact(value)
+        case dict():
+            return {key: _redacted(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_redacted(item) for item in value]
+        case bool() | int() | float() | None:
+            return value
+        case _:
+            return redact(str(value))
+
+
+class Console:
+    """Renders an event as ``time recorder recording words``: aligned, short, the words from the catalogue."""
+
+    def __init__(self, colour: bool) -> None:
+        self._colour = colour
+
+    def __call__(self, _logger: object, _method: str, event: Mapping[str, Any]) -> str:
+        """Processor: the last one, gives back the line."""
+        rest = dict(event)
+        name = str(rest.pop("event"))
+        level = str(rest.pop("level", "info"))
+        at = rest.pop("timestamp", "")
+        who = f"{printable(rest.pop('recorder', None) or ''):<10} {printable(rest.pop('recording', None) or ''):<8}"
+        error = rest.pop("exc_info", None)
+        known = BY_NAME.get(name)
+        text = words.sentence(known.says, rest) if known else name.replace("_", " ")
+        told = known.fields_told if known else frozenset[str]()
+        more = " ".join(f"{key}={value}" for key, value in rest.items() if key not in told and value is not None)
+        line = f"{at} {_MARKS.get(level, ' ')} {who}  {printable(f'{text}  {more}'.rstrip())}"
+        if isinstance(error, BaseException):
+            line += "\n" + redact("".join(traceback.format_exception(error)).rstrip())
+        if self._colour and level in _COLOURS:
+            return _COLOURS[level] + line + _RESET
+        return line
+
+
+def printable(text: object) -> str:
+    """The text without control characters: what a recorder sends must not move a technician's cursor."""
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in str(text))
+
+
+class _FromLibraries(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        structlog.get_logger().warning("library_warning", library=record.name, said=record.getMessage())

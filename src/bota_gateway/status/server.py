@@ -1,0 +1,92 @@
+"""The daemon's local API: a Unix socket, one JSON question a line, one JSON answer a line.
+
+Whoever may open the socket may ask; the socket belongs to the service's user and group and is closed to others.
+"""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from bota_gateway.errors import GatewayError, StatusError
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+LONGEST_QUESTION = 64 * 1024
+"""Questions are short; more is a mistake, and must not fill memory."""
+PATIENCE_S = 30.0
+"""A client that asks nothing, or does not read its answer, is let go after this."""
+SOCKET_MODE = 0o660
+
+Answer = Callable[[dict[str, Any]], Awaitable[object]]
+
+
+class StatusServer:
+    """Answers questions on a Unix socket while ``run`` runs."""
+
+    def __init__(self, socket: Path, answer: Answer) -> None:
+        self._socket = socket
+        self._answer = answer
+
+    async def run(self) -> None:
+        """Serve until cancelled.
+
+        Raises:
+            StatusError: when the socket can't be made, or another daemon answers on it.
+        """
+        await self._clear_leftover()
+        try:
+            server = await asyncio.start_unix_server(self._converse, self._socket, limit=LONGEST_QUESTION)
+        except OSError as refused:
+            raise StatusError(
+                f"The status socket {self._socket} can't be made: {refused.strerror}.",
+                code="status_no_socket",
+                remedy="Name a directory this user may write to in status.socket.",
+            ) from None
+        async with server:
+            self._socket.chmod(SOCKET_MODE)
+            try:
+                await server.serve_forever()
+            finally:
+                self._socket.unlink(missing_ok=True)
+
+    async def _clear_leftover(self) -> None:
+        try:
+            _, writer = await asyncio.open_unix_connection(self._socket)
+        except OSError:
+            with contextlib.suppress(OSError):
+                self._socket.unlink(missing_ok=True)
+            return
+        writer.close()
+        raise StatusError(
+            f"Another gateway answers on {self._socket}.",
+            code="status_socket_taken",
+            remedy="Stop it first, or give this one its own status.socket.",
+        )
+
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                while question := await reader.readline():
+                    writer.write(json.dumps(await self._reply(question), ensure_ascii=False).encode() + b"\n")
+                    await writer.drain()
+        except (TimeoutError, ValueError, ConnectionError):
+            # Too slow, too long or gone: nobody is left to tell.
+            return
+        finally:
+            writer.close()
+
+    async def _reply(self, question: bytes) -> dict[str, object]:
+        try:
+            return {"answer": await self._answer(dict(json.loads(question)))}
+        except GatewayError as said:
+            return {"error": said.error_code, "message": said.message, "remedy": said.next_step}
+        except (ValueError, TypeError):
+            return {"error": "status_bad_question", "message": "A question is a JSON object.", "remedy": "Ask again."}
+        except Exception as failure:
+            log.exception("status_question_failed")
+            return {"error": "status_failed", "message": repr(failure), "remedy": "The daemon's log says more."}

@@ -1,0 +1,76 @@
+"""Numbers as people say them. One way for logs, tables and the demo."""
+
+import string
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+MISSING = "-"
+"""What is not known is a dash everywhere."""
+_UNITS = ("B", "kB", "MB", "GB", "TB")
+
+
+def size(count: float | None) -> str:
+    """Bytes in decimal units, three significant digits: 14.4 MB."""
+    if count is None:
+        return MISSING
+    value = float(count)
+    for unit in _UNITS:
+        if value < 999.5 or unit == _UNITS[-1]:
+            return f"{value:.0f} {unit}" if unit == "B" or value >= 99.95 else f"{value:.1f} {unit}"
+        value /= 1000
+    raise AssertionError(unit)
+
+
+def rate(bytes_per_s: float | None) -> str:
+    """Goodput: 61.0 kB/s."""
+    return MISSING if bytes_per_s is None else f"{size(bytes_per_s)}/s"
+
+
+def duration(seconds: float | None) -> str:
+    """A span as a person says it: 8 s, 4 min, 3 h 10 min, 2 d 4 h."""
+    if seconds is None:
+        return MISSING
+    whole = round(seconds)
+    if whole < 120:
+        return f"{seconds:.1f} s" if 0 < seconds < 10 else f"{whole} s"
+    minutes = whole // 60
+    if minutes < 120:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+    days, hours = divmod(hours, 24)
+    return f"{days} d {hours} h" if hours else f"{days} d"
+
+
+def clock(at: float | None) -> str:
+    """Local date and time of a Unix time; 'unknown' for the 0 of a recorder whose clock was not set."""
+    if at is None:
+        return MISSING
+    return datetime.fromtimestamp(at, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S") if at else "unknown"
+
+
+class _Words(string.Formatter):
+    """``str.format`` with the units above as format specs; a field that is missing reads as a dash."""
+
+    def get_value(self, key: int | str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:  # noqa: ARG002 - theirs
+        return kwargs.get(str(key))
+
+    def format_field(self, value: Any, format_spec: str) -> str:
+        match format_spec:
+            case "size":
+                return size(value)
+            case "rate":
+                return rate(value)
+            case "duration":
+                return duration(value)
+            case "clock":
+                return clock(value)
+            case _:
+                return MISSING if value is None else format(value, format_spec)
+
+
+def sentence(template: str, fields: Mapping[str, object]) -> str:
+    """Fill a template such as ``"received {size_bytes:size} at {bytes_per_s:rate}"``."""
+    return _Words().vformat(template, (), fields)
