@@ -2,7 +2,7 @@
 # Shared by the scripts beside it: finds Python, makes environments from the locked files, installs Debian packages.
 # Sourced, not run; goes to the root of the clone.
 
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit
 mkdir -p .cache
 
 say() { printf '== %s\n' "$*" >&2; }
@@ -11,13 +11,13 @@ die() { printf '%s: %s\n' "$(basename "$0")" "$*" >&2; exit 1; }
 # find_python: prints the newest suitable Python. Each is tried, because a version manager's shim may stand for nothing.
 find_python() {
     local candidate
-    for candidate in "${BOTA_GATEWAY_PYTHON:-}" python3.13 python3.12 python3.11 python3; do
+    for candidate in "${PYTHON:-}" python3.13 python3.12 python3.11 python3; do
         if [[ -n $candidate ]] && "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
             printf '%s\n' "$candidate"
             return
         fi
     done
-    die "needs Python 3.11 or newer on PATH, or its path in BOTA_GATEWAY_PYTHON"
+    die "needs Python 3.11 or newer on PATH, or its path in the variable PYTHON"
 }
 
 # install_packages WHY PACKAGE...: Debian packages, when we may; else one line that says what to type.
@@ -46,4 +46,78 @@ make_venv() {
         install_packages "Python has no ensurepip" "python$version-venv"
     fi
     "$python" -m venv --clear "$directory"
+}
+
+# install_locked DIRECTORY NAME...: the packages of scripts/locked/NAME.txt, each file checked against its hash.
+install_locked() {
+    local directory=$1 name requirements=()
+    shift
+    for name in "$@"; do requirements+=(--requirement "scripts/locked/$name.txt"); done
+    "$directory/bin/python" -m pip install --quiet --no-input --disable-pip-version-check --require-hashes \
+        "${requirements[@]}" || die "could not install into $directory; pip says why above, and running it again goes on"
+}
+
+# is_installed DIRECTORY LEVEL...: whether the environment is complete at one of these levels, for this clone, as locked now.
+is_installed() {
+    local directory=$1 level key
+    shift
+    [[ -x $directory/bin/python && -f $directory/.installed ]] || return 1
+    key=$(installation_key)
+    for level in "$@"; do
+        [[ $(<"$directory/.installed") == "$level $key" ]] && return
+    done
+    return 1
+}
+
+# installation_key: changes when an environment has to be brought up to date. The path counts: it is in each command's first line.
+installation_key() {
+    { pwd; cat pyproject.toml scripts/locked/*.txt; } | sha256sum | cut -c1-32
+}
+
+# make_environment DIRECTORY LEVEL ACTION...: runs ACTION to fill the environment and marks it as complete.
+make_environment() {
+    local directory=$1 level=$2
+    shift 2
+    rm -f "$directory/.installed"
+    "$directory/bin/python" -c '' 2>/dev/null || make_venv "$directory"
+    "$@"
+    printf '%s %s' "$level" "$(installation_key)" >"$directory/.installed"
+}
+
+# alone NAME: from here on only one script at a time, until this one ends or says otherwise.
+alone() {
+    exec {alone_fd}>".cache/$1.lock"
+    flock --nonblock "$alone_fd" || { say "waiting for another script that installs into $1"; flock "$alone_fd"; }
+}
+together() { exec {alone_fd}>&-; }
+
+# The project with its locked packages in .venv: with the simulation (demo), or with all that developing needs (test, check).
+need_sim() {
+    is_installed .venv sim dev && return
+    alone .venv
+    is_installed .venv sim dev || make_environment .venv sim fill_project "the gateway and its simulation" sim build
+    together
+}
+need_dev() {
+    is_installed .venv dev && return
+    alone .venv
+    is_installed .venv dev || make_environment .venv dev fill_project "the gateway with all that developing needs" dev
+    together
+}
+fill_project() {
+    say "installing $1 into .venv, versions locked (some 30 MB to download, once)"
+    install_locked .venv "${@:2}"
+    .venv/bin/python -m pip install --quiet --no-input --disable-pip-version-check --no-build-isolation --no-deps --editable .
+}
+
+# OpenStack Swift in .venv-swift, apart from ours: its dependencies are its own.
+need_swift() {
+    is_installed .venv-swift swift && return
+    alone .venv-swift
+    is_installed .venv-swift swift || make_environment .venv-swift swift fill_swift
+    together
+}
+fill_swift() {
+    say "installing OpenStack Swift into .venv-swift, for the tests of uploads (once)"
+    install_locked .venv-swift swift
 }
