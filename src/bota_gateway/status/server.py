@@ -6,6 +6,8 @@ Whoever may open the socket may ask; the socket belongs to the service's user an
 import asyncio
 import contextlib
 import json
+import os
+import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -28,9 +30,11 @@ Answer = Callable[[dict[str, Any]], Awaitable[object]]
 class StatusServer:
     """Answers questions on a Unix socket while ``run`` runs."""
 
-    def __init__(self, socket: Path, answer: Answer) -> None:
-        self._socket = socket
+    def __init__(self, path: Path, answer: Answer) -> None:
+        self._socket = path
         self._answer = answer
+        self.listening = asyncio.Event()
+        """Set while questions are taken."""
 
     async def run(self) -> None:
         """Serve until cancelled.
@@ -39,20 +43,31 @@ class StatusServer:
             StatusError: when the socket can't be made, or another daemon answers on it.
         """
         await self._clear_leftover()
-        try:
-            server = await asyncio.start_unix_server(self._converse, self._socket, limit=LONGEST_QUESTION)
-        except OSError as refused:
-            raise StatusError(
-                f"The status socket {self._socket} can't be made: {refused.strerror}.",
-                code="status_no_socket",
-                remedy="Name a directory this user may write to in status.socket.",
-            ) from None
+        server = await asyncio.start_unix_server(self._converse, sock=self._bound(), limit=LONGEST_QUESTION)
         async with server:
-            self._socket.chmod(SOCKET_MODE)
+            self.listening.set()
             try:
                 await server.serve_forever()
             finally:
+                self.listening.clear()
                 self._socket.unlink(missing_ok=True)
+
+    def _bound(self) -> socket.socket:
+        """A bound socket that was closed to others from its first moment: the mask, not a later chmod, says so."""
+        unbound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        mask = os.umask(0o777 & ~SOCKET_MODE)
+        try:
+            unbound.bind(str(self._socket))
+        except OSError as refused:
+            unbound.close()
+            raise StatusError(
+                f"The status socket {self._socket} can't be made: {refused.strerror or refused}.",
+                code="status_no_socket",
+                remedy="Name a directory this user may write to in status.socket.",
+            ) from None
+        finally:
+            os.umask(mask)
+        return unbound
 
     async def _clear_leftover(self) -> None:
         try:

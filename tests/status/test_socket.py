@@ -1,0 +1,116 @@
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bota_gateway.errors import StatusError
+from bota_gateway.status import client
+from bota_gateway.status.server import LONGEST_QUESTION, StatusServer
+
+
+async def echo(asked: dict[str, Any]) -> object:
+    if asked["ask"] == "refuse":
+        raise StatusError("No such thing.", code="status_no_such_recording", remedy="Look.")
+    if asked["ask"] == "crash":
+        raise RuntimeError("bug")
+    return asked
+
+
+@asynccontextmanager
+async def serving(
+    path: Path, answer: Callable[[dict[str, Any]], Awaitable[object]] = echo
+) -> AsyncIterator[StatusServer]:
+    server = StatusServer(path, answer)
+    task = asyncio.create_task(server.run())
+    await server.listening.wait()
+    try:
+        yield server
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_question_gets_its_answer(tmp_path: Path) -> None:
+    """The command line's client and the daemon's server understand each other over a real socket."""
+    async with serving(tmp_path / "s"):
+        answer = await asyncio.to_thread(client.ask, tmp_path / "s", "recordings", state="parked")
+    assert answer == {"ask": "recordings", "state": "parked"}
+
+
+async def test_an_error_of_the_daemon_reaches_the_person_with_its_remedy(tmp_path: Path) -> None:
+    """Code, sentence and next step survive the socket."""
+    async with serving(tmp_path / "s"):
+        with pytest.raises(StatusError) as refused:
+            await asyncio.to_thread(client.ask, tmp_path / "s", "refuse")
+    assert (refused.value.error_code, refused.value.next_step) == ("status_no_such_recording", "Look.")
+
+
+async def test_a_question_that_crashes_does_not_end_the_server(tmp_path: Path) -> None:
+    """One bad question never stops the next one."""
+    async with serving(tmp_path / "s"):
+        with pytest.raises(StatusError):
+            await asyncio.to_thread(client.ask, tmp_path / "s", "crash")
+        assert await asyncio.to_thread(client.ask, tmp_path / "s", "fine") == {"ask": "fine"}
+
+
+@pytest.mark.parametrize("rubbish", [b"no json\n", b"[1, 2]\n", b"\xff\xfe\n", b"7\n"])
+async def test_rubbish_gets_a_clear_answer(tmp_path: Path, rubbish: bytes) -> None:
+    """Whatever is written to the socket, the reply is JSON with a code."""
+    async with serving(tmp_path / "s"):
+        reader, writer = await asyncio.open_unix_connection(tmp_path / "s")
+        writer.write(rubbish)
+        reply = json.loads(await reader.readline())
+        writer.close()
+    assert reply["error"] == "status_bad_question"
+
+
+async def test_an_endless_question_is_cut_off(tmp_path: Path) -> None:
+    """A client can't fill the daemon's memory."""
+    async with serving(tmp_path / "s"):
+        reader, writer = await asyncio.open_unix_connection(tmp_path / "s")
+        writer.write(b"x" * (LONGEST_QUESTION * 3))
+        assert await reader.read() == b""
+        writer.close()
+
+
+async def test_a_leftover_socket_of_a_killed_daemon_is_cleared(tmp_path: Path) -> None:
+    """After a SIGKILL the socket file is still there; the next start takes its place."""
+    path = tmp_path / "s"
+    with socket.socket(socket.AF_UNIX) as killed:
+        killed.bind(str(path))
+    async with serving(path):
+        assert await asyncio.to_thread(client.ask, path, "fine") == {"ask": "fine"}
+
+
+async def test_a_second_daemon_does_not_take_the_socket_of_the_first(tmp_path: Path) -> None:
+    """Two daemons on one socket would answer in turns."""
+    async with serving(tmp_path / "s"):
+        with pytest.raises(StatusError) as refused:
+            await StatusServer(tmp_path / "s", echo).run()
+    assert refused.value.error_code == "status_socket_taken"
+
+
+async def test_others_may_not_ask(tmp_path: Path) -> None:
+    """The socket is open to its user and group alone."""
+    async with serving(tmp_path / "s"):
+        assert (tmp_path / "s").stat().st_mode & 0o007 == 0
+
+
+async def test_a_socket_that_can_not_be_made_is_said(tmp_path: Path) -> None:
+    """A missing directory is named with what to do."""
+    with pytest.raises(StatusError) as refused:
+        await StatusServer(tmp_path / "missing" / "s", echo).run()
+    assert refused.value.error_code == "status_no_socket"
+
+
+def test_no_daemon_is_said_with_how_to_start_it(tmp_path: Path) -> None:
+    """Asking without a daemon names the socket and the command that starts one."""
+    with pytest.raises(StatusError) as refused:
+        client.ask(tmp_path / "s", "status")
+    assert refused.value.error_code == "status_no_daemon"
+    assert "systemctl start" in refused.value.next_step
