@@ -1,0 +1,101 @@
+import asyncio
+
+import pytest
+import structlog
+from structlog.testing import capture_logs
+
+from bota_gateway.daemon import supervise
+from bota_gateway.daemon.supervise import keep_running
+from bota_gateway.errors import AdapterError, GatewayError, SpoolWriteError
+
+
+@pytest.fixture(autouse=True)
+def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervise, "FIRST_RESTART_S", 0.001)
+    monkeypatch.setattr(supervise, "LONGEST_RESTART_S", 0.002)
+
+
+async def test_a_part_that_crashes_is_reported_and_started_again() -> None:
+    """A crash of one part is seen, restarted and told with code and remedy."""
+    failing: dict[str, GatewayError] = {}
+    seen_failing: list[str] = []
+    settled = asyncio.Event()
+    lives = 0
+
+    async def part() -> None:
+        nonlocal lives
+        lives += 1
+        if lives < 3:
+            raise AdapterError("hci0 is gone.")
+        settled.set()
+        await asyncio.Event().wait()
+
+    with capture_logs() as told:
+        task = asyncio.create_task(keep_running("radio", part, failing))
+        await settled.wait()
+        seen_failing = list(failing)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    assert lives == 3
+    assert seen_failing == []
+    failures = [one for one in told if one["event"] == "part_failed"]
+    assert [one["code"] for one in failures] == ["radio_no_adapter"] * 2
+    assert all(one["remedy"] for one in failures)
+
+
+async def test_what_failed_is_known_while_it_is_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Status can say which part is down and why."""
+    monkeypatch.setattr(supervise, "FIRST_RESTART_S", 3600.0)
+    failing: dict[str, GatewayError] = {}
+    down = asyncio.Event()
+
+    def note(_logger: object, _name: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+        down.set()
+        raise structlog.DropEvent
+
+    async def part() -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(_fail())
+
+    async def _fail() -> None:
+        raise ZeroDivisionError("a bug")
+
+    before = structlog.get_config()
+    structlog.configure(processors=[note])
+    try:
+        task = asyncio.create_task(keep_running("uploader", part, failing))
+        await down.wait()
+    finally:
+        structlog.configure(**before)
+    assert "ZeroDivisionError" in failing["uploader"].message
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_lost_durability_is_not_restarted_away() -> None:
+    """When the disk refuses writes nothing may go on as if it did not."""
+
+    async def part() -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(_fail())
+
+    async def _fail() -> None:
+        raise SpoolWriteError("disk I/O error")
+
+    with pytest.raises(SpoolWriteError):
+        await keep_running("uploader", part, {})
+
+
+async def test_a_part_that_is_stopped_stays_stopped() -> None:
+    """Cancelling is the one way to end a part."""
+    started = asyncio.Event()
+
+    async def part() -> None:
+        started.set()
+        await asyncio.Event().wait()
+
+    task = asyncio.create_task(keep_running("radio", part, {}))
+    await started.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task

@@ -1,0 +1,33 @@
+import socket
+from pathlib import Path
+
+from bota_gateway.daemon import clock
+from bota_gateway.daemon.systemd import ServiceManager
+
+
+def test_systemd_hears_readiness_status_and_signs_of_life(tmp_path: Path) -> None:
+    """The messages of sd_notify(3) arrive on the socket that systemd names."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(5)
+        told = ServiceManager({"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "30000000"})
+        told.ready()
+        told.status("two\nlines")
+        told.alive()
+        told.stopping()
+        heard = [manager.recv(1024) for _ in range(4)]
+    assert heard == [b"READY=1", b"STATUS=two lines", b"WATCHDOG=1", b"STOPPING=1"]
+    assert told.watchdog_s == 30
+
+
+def test_without_systemd_nothing_is_said(tmp_path: Path) -> None:
+    """In a terminal there is nobody to notify, and a manager that is gone does no harm."""
+    ServiceManager({}).ready()
+    ServiceManager({"NOTIFY_SOCKET": str(tmp_path / "gone")}).alive()
+    assert ServiceManager({}).watchdog_s == 0
+
+
+def test_the_kernel_is_asked_whether_the_clock_is_kept_right() -> None:
+    """The answer is a plain yes or no on every machine, kernel flag included."""
+    assert clock.is_trusted() in (True, False)
+    assert clock._kernel_status() >= 0
