@@ -53,7 +53,7 @@ install_locked() {
     local directory=$1 name requirements=()
     shift
     for name in "$@"; do requirements+=(--requirement "scripts/locked/$name.txt"); done
-    "$directory/bin/python" -m pip install --quiet --no-input --disable-pip-version-check --require-hashes \
+    "$directory/bin/python" -m pip install -qq --no-input --disable-pip-version-check --require-hashes \
         "${requirements[@]}" || die "could not install into $directory; pip says why above, and running it again goes on"
 }
 
@@ -92,32 +92,30 @@ alone() {
 together() { exec {alone_fd}>&-; }
 
 # The project with its locked packages in .venv: with the simulation (demo), or with all that developing needs (test, check).
-need_sim() {
-    is_installed .venv sim dev && return
-    alone .venv
-    is_installed .venv sim dev || make_environment .venv sim fill_project "the gateway and its simulation" sim build
-    together
-}
-need_dev() {
-    is_installed .venv dev && return
-    alone .venv
-    is_installed .venv dev || make_environment .venv dev fill_project "the gateway with all that developing needs" dev
-    together
-}
-fill_project() {
-    say "installing $1 into .venv, versions locked (some 30 MB to download, once)"
-    install_locked .venv "${@:2}"
-    .venv/bin/python -m pip install --quiet --no-input --disable-pip-version-check --no-build-isolation --no-deps --editable .
-}
+need_sim() { need .venv "sim dev" fill_project "the gateway and its simulation, about 35 MB to download" sim build; }
+need_dev() { need .venv dev fill_project "the gateway and all that developing needs, about 65 MB to download" dev; }
 
 # OpenStack Swift in .venv-swift, apart from ours: its dependencies are its own.
-need_swift() {
-    is_installed .venv-swift swift && return
-    alone .venv-swift
-    is_installed .venv-swift swift || make_environment .venv-swift swift fill_swift
+need_swift() { need .venv-swift swift fill "OpenStack Swift for the tests of uploads, about 15 MB to download" swift; }
+
+# need DIRECTORY LEVELS ACTION...: makes the environment unless it is complete at one of the levels; the first is what is made.
+need() {
+    local directory=$1 levels
+    read -ra levels <<<"$2"
+    shift 2
+    is_installed "$directory" "${levels[@]}" && return
+    alone "$directory"
+    is_installed "$directory" "${levels[@]}" || make_environment "$directory" "${levels[0]}" "$@"
     together
 }
-fill_swift() {
-    say "installing OpenStack Swift into .venv-swift, for the tests of uploads (once)"
-    install_locked .venv-swift swift
+
+# fill WHAT NAME...: the locked packages into the environment being made; fill_project adds the project itself.
+fill() {
+    say "installing $1, into $directory; once"
+    install_locked "$directory" "${@:2}"
+    say "installed in $SECONDS s"
+}
+fill_project() {
+    fill "$@"
+    "$directory/bin/python" -m pip install -qq --no-input --disable-pip-version-check --no-build-isolation --no-deps --editable .
 }
