@@ -1,0 +1,101 @@
+"""What can be read from the spool: recordings, their timelines, their audio."""
+
+import asyncio
+from collections.abc import AsyncIterator, Collection
+
+from bota_gateway.errors import SpoolError
+from bota_gateway.model import Custody, Recording, TimelineEntry
+from bota_gateway.spool.const import AUDIO_ROW_BYTES, PIECE_BYTES
+from bota_gateway.spool.journal import to_entry, to_recording, unknown_recording
+from bota_gateway.spool.part import Part
+
+
+class Reading(Part):
+    """Reads; nothing here changes anything."""
+
+    async def recording(self, recording_id: int) -> Recording:
+        """One recording.
+
+        Raises:
+            SpoolError: ``spool_unknown_recording``.
+        """
+        rows = await self._db.read("SELECT * FROM recordings WHERE id = ?", (recording_id,))
+        if not rows:
+            raise unknown_recording(recording_id)
+        return to_recording(rows[0])
+
+    async def recordings(
+        self, *, states: Collection[Custody] | None = None, serial: str | None = None
+    ) -> list[Recording]:
+        """Recordings in any of these states (None: all) of this recorder (None: all), in the order they were listed."""
+        chosen = sorted(Custody if states is None else states)
+        marks = ", ".join("?" * len(chosen))
+        rows = await self._db.read(
+            f"SELECT * FROM recordings WHERE state IN ({marks}) AND coalesce(serial = ?, TRUE) ORDER BY id",  # noqa: S608 - question marks only
+            (*chosen, serial),
+        )
+        return [to_recording(row) for row in rows]
+
+    async def timeline(self, recording_id: int) -> list[TimelineEntry]:
+        """The story of one recording, oldest line first.
+
+        Raises:
+            SpoolError: ``spool_unknown_recording``.
+        """
+        await self.recording(recording_id)
+        rows = await self._db.read("SELECT * FROM timeline WHERE recording_id = ? ORDER BY id", (recording_id,))
+        return [to_entry(row) for row in rows]
+
+    async def read_audio(self, recording_id: int, *, piece_bytes: int = PIECE_BYTES) -> AsyncIterator[bytes]:
+        """The recording's bytes in pieces, the next one read while the caller sends the last.
+
+        Memory stays near three pieces, however long the recording. Close it (``contextlib.aclosing``) when leaving
+        early.
+
+        Args:
+            recording_id: A captured recording whose audio is still here.
+            piece_bytes: Bytes per piece, rounded down to whole rows of 256 KiB, one row at least.
+
+        Raises:
+            SpoolError: ``spool_unknown_recording``; ``spool_no_audio`` when it is not captured or already forgotten;
+                ``spool_audio_missing`` when fewer bytes are found than were captured.
+        """
+        row = await self.recording(recording_id)
+        if row.size_bytes is None or row.state is Custody.FORGOTTEN:
+            raise SpoolError(
+                f"The spool has no audio of {row.key}: it is {row.state}.",
+                code="spool_no_audio",
+                remedy="A forgotten recording is in the cloud; a listed one is still on its recorder.",
+            )
+        rows_per_piece = max(1, piece_bytes // AUDIO_ROW_BYTES)
+        left = row.size_bytes
+        number = 0
+        ahead = asyncio.create_task(self._piece(recording_id, number, rows_per_piece))
+        try:
+            while left > 0:
+                piece = await ahead
+                left -= len(piece)
+                number += rows_per_piece
+                if not piece or left < 0:
+                    raise _audio_missing(row, left)
+                if left > 0:
+                    ahead = asyncio.create_task(self._piece(recording_id, number, rows_per_piece))
+                yield piece
+        finally:
+            ahead.cancel()
+            await asyncio.gather(ahead, return_exceptions=True)
+
+    async def _piece(self, recording_id: int, first: int, count: int) -> bytes:
+        rows = await self._db.read_immutable(
+            "SELECT data FROM audio WHERE recording_id = ? AND number >= ? AND number < ? ORDER BY number",
+            (recording_id, first, first + count),
+        )
+        return b"".join(row["data"] for row in rows)
+
+
+def _audio_missing(row: Recording, left: int) -> SpoolError:
+    return SpoolError(
+        f"The audio of {row.key} does not have its {row.size_bytes} bytes: {left} more were expected at its end.",
+        code="spool_audio_missing",
+        remedy="Do not confirm it; check the disk. If the recorder still lists it, it can be pulled again.",
+    )

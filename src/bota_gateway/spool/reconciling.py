@@ -1,0 +1,119 @@
+"""Compares what a recorder lists with what the spool knows. Pure: rows and entries in, changes out."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from bota_gateway.model import Custody, ListedRecording, Recording
+
+
+class Change(Enum):
+    """What a list means for one recording."""
+
+    NEW = auto()
+    """Never seen: it enters the spool."""
+    NEW_TAKE = auto()
+    """Its key is known with other content: it enters beside the older take."""
+    FACTS = auto()
+    """Not pulled yet and longer or larger than before (it was still being recorded): the row follows."""
+    CONFIRM_AGAIN = auto()
+    """Its deletion had been seen, or thought so, and it is there again."""
+    LISTED_AGAIN = auto()
+    """It had vanished unpulled and is there again."""
+    DELETION_SEEN = auto()
+    """The cloud has it and the recorder no longer does."""
+    VANISHED = auto()
+    """The recorder no longer has it and we never pulled it: its owner's phone did, or its owner deleted it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One change, with the row it is about, the entry that shows it, or both."""
+
+    change: Change
+    row: Recording | None
+    entry: ListedRecording | None
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Everything one list says."""
+
+    findings: tuple[Finding, ...]
+    standing: tuple[Recording, ...]
+    """Rows that the list shows just as they are."""
+
+
+_Key = tuple[str, int]
+
+
+def compare(rows: Iterable[Recording], listed: Sequence[ListedRecording], *, complete: bool) -> Comparison:
+    """What ``listed`` means for one recorder's ``rows``.
+
+    Args:
+        rows: All rows of that recorder whose custody is not over, and those whose file id is listed.
+        listed: The recorder's entries; exact repeats and a second entry under one key are ignored.
+        complete: Whether the list is known to be whole; only then does absence mean anything.
+    """
+    newest: dict[_Key, Recording] = {}
+    older: list[Recording] = []
+    for row in sorted(rows, key=lambda row: row.take):
+        key = (row.key.file_id, row.key.started_at)
+        if key in newest:
+            older.append(newest[key])
+        newest[key] = row
+    entries: dict[_Key, ListedRecording] = {}
+    for entry in listed:
+        entries.setdefault((entry.file_id, entry.started_at), entry)
+
+    findings: list[Finding] = []
+    standing: list[Recording] = []
+    absent = older
+    for key, entry in entries.items():
+        known = newest.pop(key, None)
+        finding = _present(known, entry)
+        if finding is not None:
+            findings.append(finding)
+            if finding.change is Change.NEW_TAKE and known is not None:
+                absent.append(known)
+        elif known is not None:
+            standing.append(known)
+    if complete:
+        absent.extend(newest.values())
+        findings.extend(finding for row in absent if (finding := _absent(row)) is not None)
+    return Comparison(tuple(findings), tuple(standing))
+
+
+def _present(row: Recording | None, entry: ListedRecording) -> Finding | None:
+    if row is None:
+        return Finding(Change.NEW, None, entry)
+    same = (row.duration_s, row.size_kib, row.encrypted_at_rest) == (
+        entry.duration_s,
+        entry.size_kib,
+        entry.encrypted_at_rest,
+    )
+    if _never_pulled(row):
+        if row.state is Custody.FORGOTTEN:
+            return Finding(Change.LISTED_AGAIN, row, entry)
+        return None if same or row.state is not Custody.LISTED else Finding(Change.FACTS, row, entry)
+    if not same:
+        return Finding(Change.NEW_TAKE, row, entry)
+    if row.state in {Custody.CONFIRMED, Custody.FORGOTTEN}:
+        return Finding(Change.CONFIRM_AGAIN, row, entry)
+    return None
+
+
+def _absent(row: Recording) -> Finding | None:
+    match row.state:
+        case Custody.STORED | Custody.CONFIRMING:
+            return Finding(Change.DELETION_SEEN, row, None)
+        case Custody.LISTED:
+            return Finding(Change.VANISHED, row, None)
+        case Custody.PARKED if _never_pulled(row):
+            return Finding(Change.VANISHED, row, None)
+        case _:
+            return None  # we hold the bytes, or it is over already
+
+
+def _never_pulled(row: Recording) -> bool:
+    return row.sha256 is None

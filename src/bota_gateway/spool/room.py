@@ -1,0 +1,125 @@
+"""How much audio still fits: the quota of the spool's file, and the floor of free space on its disk."""
+
+import shutil
+from dataclasses import dataclass
+
+from bota_gateway.config import SpoolSettings
+from bota_gateway.errors import SpoolFullError
+from bota_gateway.model import Custody, WallClock
+from bota_gateway.spool.const import FORGET_ROWS, JOURNAL_RESERVE_BYTES, PAGE_BYTES
+from bota_gateway.spool.custody import TO_UPLOAD, Step
+from bota_gateway.spool.database import Database, Health, Transaction
+from bota_gateway.spool.incoming import Incoming
+from bota_gateway.spool.part import Part
+
+PAGES = "SELECT page_count, freelist_count FROM pragma_page_count(), pragma_freelist_count()"
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolUsage:
+    """How full the spool is and what it holds."""
+
+    used_bytes: int
+    """Pages in use. The file itself never shrinks; its free pages are used again."""
+    file_bytes: int
+    quota_bytes: int
+    disk_free_bytes: int
+    min_free_bytes: int
+    counts: dict[Custody, int]
+    oldest_waiting_at: float | None
+    """When the oldest recording that still waits for the cloud was captured, Unix seconds."""
+    health: Health
+    full: str | None
+    """Why no more audio is taken; None while there is room for a row."""
+
+
+class Room(Part):
+    """Forecasts and limits of space."""
+
+    def __init__(self, database: Database, settings: SpoolSettings, now: WallClock) -> None:
+        super().__init__(database, settings, now)
+        self._incoming: dict[int, Incoming] = {}
+
+    async def has_room(self, expected_bytes: int) -> bool:
+        """True when a recording of this size fits beside those that are arriving now.
+
+        Raises:
+            SpoolFullError: it does not; the message has the figures.
+        """
+        promised = sum(max(0, other.expected_bytes - other.stored_bytes) for other in self._incoming.values())
+        rows = await self._db.read(PAGES)
+        self._judge(rows[0][0], rows[0][1], expected_bytes + promised)
+        return True
+
+    async def usage(self) -> SpoolUsage:
+        """How full the spool is and what it holds."""
+        rows = await self._db.read(PAGES)
+        pages, free_pages = rows[0]
+        counts = {
+            Custody(state): count
+            for state, count in await self._db.read("SELECT state, count(*) FROM recordings GROUP BY state")
+        }
+        marks = ", ".join("?" * len(TO_UPLOAD))
+        oldest = await self._db.read(
+            f"SELECT min(captured_at) FROM recordings WHERE state IN ({marks})",  # noqa: S608 - question marks only
+            sorted(TO_UPLOAD),
+        )
+        return SpoolUsage(
+            used_bytes=(pages - free_pages) * PAGE_BYTES,
+            file_bytes=pages * PAGE_BYTES,
+            quota_bytes=self._settings.max_bytes,
+            disk_free_bytes=self._disk_free(),
+            min_free_bytes=self._settings.min_free_bytes,
+            counts={state: counts.get(state, 0) for state in Custody},
+            oldest_waiting_at=oldest[0][0],
+            health=self._db.health,
+            full=self._why_full(pages, free_pages, 1),
+        )
+
+    async def _require_room(self, tx: Transaction, size: int) -> None:
+        """Room for ``size`` bytes of audio now, within a transaction."""
+        pages, free_pages = (await tx.fetch(PAGES))[0]
+        self._judge(pages, free_pages, size)
+
+    def _judge(self, pages: int, free_pages: int, size: int) -> None:
+        reason = self._why_full(pages, free_pages, size)
+        if reason is not None:
+            raise SpoolFullError(reason)
+
+    def _why_full(self, pages: int, free_pages: int, size: int) -> str | None:
+        used = (pages - free_pages) * PAGE_BYTES
+        if used + size + JOURNAL_RESERVE_BYTES > self._settings.max_bytes:
+            return (
+                f"No room for {size} bytes: the spool holds {used} of spool.max_bytes {self._settings.max_bytes} "
+                f"({JOURNAL_RESERVE_BYTES} are kept for custody)."
+            )
+        growth = size - free_pages * PAGE_BYTES  # free pages are used first and cost the disk nothing
+        free = self._disk_free()
+        if growth > 0 and free - growth < self._settings.min_free_bytes:
+            return (
+                f"No room for {size} bytes: {free} are free on the disk, and spool.min_free_bytes "
+                f"{self._settings.min_free_bytes} must stay free."
+            )
+        return None
+
+    def _disk_free(self) -> int:
+        return shutil.disk_usage(self._settings.directory).free
+
+    async def _sweep(self, recording_id: int) -> None:
+        """Delete the audio of a recording that no longer owns any, in slices."""
+
+        async def work(tx: Transaction) -> bool:
+            rows = await tx.fetch(
+                """
+                SELECT audio.id FROM audio JOIN recordings ON recordings.id = recording_id
+                WHERE recording_id = ? AND (state = 'forgotten' OR sha256 IS NULL AND state <> 'receiving')
+                ORDER BY number LIMIT ?
+                """,
+                (recording_id, FORGET_ROWS),
+            )
+            for row in rows:
+                await tx.write("DELETE FROM audio WHERE id = ?", (row["id"],))
+            return len(rows) == FORGET_ROWS
+
+        while await self._transaction(Step.SWEEP, work):
+            pass

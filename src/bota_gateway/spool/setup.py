@@ -1,0 +1,137 @@
+"""Opens the database: is it a spool, of which version, is it whole; then pragmas and migrations.
+
+Nothing is written before the file is known to be a spool of a version that this program understands.
+"""
+
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib import resources
+from pathlib import Path
+
+import aiosqlite
+import structlog
+
+from bota_gateway.errors import SpoolCorruptError, SpoolError, SpoolTooNewError
+from bota_gateway.spool.const import (
+    APPLICATION_ID,
+    CHECKPOINT_PAGES,
+    DATABASE_NAME,
+    LOG_LIMIT_BYTES,
+    OLDEST_SQLITE,
+    PAGE_BYTES,
+    SCHEMA_VERSION,
+)
+from bota_gateway.spool.failures import as_spool_error
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+BUSY_S = 1.0
+"""How long SQLite waits for a lock. Our own lock keeps gateways apart: whoever else holds one won't let go soon."""
+
+JOURNAL_TABLES = ("recorders", "recordings", "timeline")
+"""Checked at every start. Audio is not: walking gigabytes of it takes minutes on an SD card, and its bytes are checked
+against their digest whenever they are read for an upload."""
+
+
+@asynccontextmanager
+async def connection(directory: Path, max_bytes: int) -> AsyncIterator[aiosqlite.Connection]:
+    """The one connection to the spool in ``directory``, checked, configured and migrated.
+
+    Raises:
+        SpoolCorruptError: the file is no spool, or fails its check.
+        SpoolTooNewError: a newer version wrote it.
+        SpoolWriteError: the disk refused.
+    """
+    if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+        needed = ".".join(map(str, OLDEST_SQLITE))
+        raise SpoolError(
+            f"This Python's SQLite is {sqlite3.sqlite_version}; the spool needs {needed} or newer.",
+            code="spool_sqlite_too_old",
+            remedy="Install a newer Python or SQLite.",
+        )
+    path = directory / DATABASE_NAME
+    try:
+        async with aiosqlite.connect(path, isolation_level=None, timeout=BUSY_S) as db:
+            db.row_factory = sqlite3.Row
+            version = await _identify(db, path)
+            await _configure(db, max_bytes)
+            if version:
+                await _check(db, path)
+            await _migrate(db, version)
+            await _settle(db)
+            yield db
+    except sqlite3.Error as error:
+        raise as_spool_error(error, f"opening {path}") from error
+
+
+async def pragma(db: aiosqlite.Connection, text: str) -> int | str | None:
+    """Run one pragma and give back the first value of its answer, if any."""
+    rows = list(await db.execute_fetchall(f"PRAGMA {text}"))
+    return rows[0][0] if rows else None
+
+
+async def _identify(db: aiosqlite.Connection, path: Path) -> int:
+    """The schema version of the file; 0 for a new one."""
+    await pragma(db, "locking_mode = EXCLUSIVE")  # nobody else may open it, and no shared memory file is needed
+    application = await pragma(db, "application_id")
+    version = await pragma(db, "user_version")
+    tables = list(await db.execute_fetchall("SELECT name FROM sqlite_master"))
+    if application == 0 and version == 0 and not tables:
+        return 0
+    if application != APPLICATION_ID:
+        raise SpoolCorruptError(f"{path} is a database of some other program, not a spool.")
+    if not isinstance(version, int) or version > SCHEMA_VERSION:
+        raise SpoolTooNewError(
+            f"The spool {path} has schema version {version}; this program knows versions up to {SCHEMA_VERSION}."
+        )
+    return version
+
+
+async def _configure(db: aiosqlite.Connection, max_bytes: int) -> None:
+    await pragma(db, f"page_size = {PAGE_BYTES}")
+    await pragma(db, "auto_vacuum = NONE")
+    mode = await pragma(db, "journal_mode = WAL")
+    if mode != "wal":
+        raise SpoolError(f"SQLite keeps journal mode {mode} where WAL is needed.", code="spool_no_wal")
+    await pragma(db, "synchronous = FULL")
+    await pragma(db, f"wal_autocheckpoint = {CHECKPOINT_PAGES}")
+    await pragma(db, f"journal_size_limit = {LOG_LIMIT_BYTES}")
+    await pragma(db, "secure_delete = OFF")  # Debian builds it ON: a delete would write everything it deletes
+    await pragma(db, "mmap_size = 0")  # an I/O error on a mapped page is a SIGBUS
+    await pragma(db, "foreign_keys = ON")
+    await pragma(db, f"max_page_count = {max_bytes // PAGE_BYTES}")
+
+
+async def _check(db: aiosqlite.Connection, path: Path) -> None:
+    for table in JOURNAL_TABLES:
+        verdict = await pragma(db, f"quick_check({table})")
+        if verdict != "ok":
+            raise SpoolCorruptError(f"The spool {path} fails its check: {verdict}.")
+
+
+async def _migrate(db: aiosqlite.Connection, version: int) -> None:
+    """Apply each newer schema file in a transaction of its own."""
+    for number in range(version + 1, SCHEMA_VERSION + 1):
+        script = resources.files(__package__).joinpath("schema", f"{number:03}.sql").read_text("utf-8")
+        try:
+            await db.executescript(
+                f"BEGIN IMMEDIATE;\n{script}\n"
+                f"PRAGMA application_id = {APPLICATION_ID};\nPRAGMA user_version = {number};\nCOMMIT;"
+            )
+        except BaseException:
+            await db.rollback()
+            raise
+        log.info("spool_migrated", from_version=number - 1, to_version=number)
+
+
+async def _settle(db: aiosqlite.Connection) -> None:
+    """Bring what a killed process left in the log into the database, synced.
+
+    After a failed sync the kernel may hold pages of the log as clean that never reached the disk; copying them makes
+    them dirty again. On a full disk this may fail: the log then stays, which SQLite reads just as well.
+    """
+    try:
+        await pragma(db, "wal_checkpoint(TRUNCATE)")
+    except sqlite3.OperationalError as error:
+        log.warning("spool_not_settled", reason=str(error))
