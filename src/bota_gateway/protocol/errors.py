@@ -8,7 +8,7 @@ class DecodeError(Exception):
     """
 
     def __init__(self, code: str, message: str) -> None:
-        super().__init__(f"{message} [{code}]")
+        super().__init__(message)
         self.code = code
         self.message = message
 
