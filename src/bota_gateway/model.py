@@ -119,6 +119,8 @@ class Recording:
     captured_at: float | None
     stored_at: float | None
     confirmed_at: float | None
+    profile: str | None = None
+    """``plain`` or ``p10``, as the transfer showed; None until captured. P10 is ciphertext that only a relay may take."""
 
 
 @dataclass(frozen=True, slots=True)

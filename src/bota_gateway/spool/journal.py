@@ -152,6 +152,7 @@ def to_recording(row: sqlite3.Row) -> Recording:
         size_bytes=row["size_bytes"],
         sha256=row["sha256"],
         device_sha256=row["device_sha256"],
+        profile=row["profile"],
         binding=_binding(row),
         idempotency_key=row["idempotency_key"],
         create_intended_at=row["create_intended_at"],

@@ -124,6 +124,7 @@ class Receiving(Room):
         sha256: str,
         device_sha256: str | None,
         binding: Binding,
+        profile: str = "plain",
         figures: Detail | None = None,
     ) -> Recording:
         """Receiving → captured: the last bytes and the row in one synced transaction. The recorder may be acknowledged.
@@ -134,6 +135,7 @@ class Receiving(Room):
             sha256: Digest the receiver computed, lower-case hex.
             device_sha256: Digest the recorder sent, if any.
             binding: Whose recorder it is now.
+            profile: How it was sent, ``plain`` or ``p10``.
             figures: Facts for the timeline, such as goodput.
 
         Raises:
@@ -159,6 +161,7 @@ class Receiving(Room):
                 size_bytes=size_bytes,
                 sha256=sha256,
                 device_sha256=device_sha256,
+                profile=profile,
                 captured_at=tx.now,
                 **binding_columns(binding),
                 **FRESH,

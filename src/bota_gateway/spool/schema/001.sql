@@ -39,6 +39,7 @@ CREATE TABLE recordings (
     size_bytes         INTEGER,
     sha256             TEXT,
     device_sha256      TEXT,
+    profile            TEXT,
     membership         TEXT NOT NULL DEFAULT 'unresolved',
     device_id          TEXT,
     end_user_id        TEXT,
