@@ -1,1 +1,24 @@
-"""TBD."""
+"""Finds recorders and holds links to them, on bleak. The only room that imports bleak.
+
+`Radio` scans and connects; a `Link` reads, writes and subscribes; every wait on it ends. ``const.py`` holds the
+numbers, ``classify.py`` what errors mean. ``bumble_backend`` (extra ``sim``) replaces BlueZ, for who imports it.
+"""
+
+from bota_gateway.radio.adapters import Adapter, discover_adapters
+from bota_gateway.radio.classify import back_off_s
+from bota_gateway.radio.const import PRESENT_S
+from bota_gateway.radio.link import Link
+from bota_gateway.radio.notifications import NotificationStream
+from bota_gateway.radio.radio import Radio
+from bota_gateway.radio.sightings import Sighting
+
+__all__ = [
+    "PRESENT_S",
+    "Adapter",
+    "Link",
+    "NotificationStream",
+    "Radio",
+    "Sighting",
+    "back_off_s",
+    "discover_adapters",
+]

@@ -1,0 +1,126 @@
+"""The hub's Bluetooth adapters, as BlueZ knows them."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import structlog
+from bleak.backends.client import BaseBleakClient
+from bleak.backends.scanner import BaseBleakScanner
+from dbus_fast import AuthError, BusType, Message, MessageType, unpack_variants
+from dbus_fast.aio import MessageBus
+
+from bota_gateway.config import RadioSettings
+from bota_gateway.errors import AdapterError
+from bota_gateway.radio.bounded import bounded
+from bota_gateway.radio.const import SCAN_START_S
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+_ADAPTER_INTERFACE: Final = "org.bluez.Adapter1"
+_NO_BUS_REMEDY: Final = "Check with: systemctl status dbus bluetooth; is the gateway's user allowed to talk to BlueZ?"
+_NO_DAEMON_REMEDY: Final = "Start it: systemctl start bluetooth. Missing? apt install bluez."
+_NO_ADAPTER_REMEDY: Final = "Plug one in, or correct radio.adapters; bluetoothctl list shows what BlueZ has."
+
+
+@dataclass(frozen=True, slots=True)
+class Adapter:
+    """One adapter, and what bleak needs to use it."""
+
+    name: str
+    """``hciN`` on BlueZ; any unique name with other backends."""
+    address: str | None = None
+    """Its own address, where known: ``hciN`` may change when it is unplugged, this does not."""
+    scanner_backend: type[BaseBleakScanner] | None = None
+    """None for bleak's own on this platform."""
+    client_backend: type[BaseBleakClient] | None = None
+    """None for bleak's own on this platform."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownAdapter:
+    """An adapter as BlueZ describes it."""
+
+    name: str
+    address: str
+    powered: bool
+    central: bool
+    """Whether it can connect to recorders at all."""
+
+
+async def discover_adapters(settings: RadioSettings) -> list[Adapter]:
+    """The adapters to use: those named in ``settings.adapters``, else all that can.
+
+    One that is powered off is among them; its scanner waits until it is on. One that is named but not there is
+    reported and left out.
+
+    Raises:
+        AdapterError: BlueZ can't be asked, or there is none to use.
+    """
+    chosen = choose(await _ask_bluez(), settings.adapters)
+    for adapter in chosen:
+        if not adapter.powered:
+            log.warning("adapter_off", adapter=adapter.name, address=adapter.address, advice="bluetoothctl power on")
+    return [Adapter(adapter.name, adapter.address) for adapter in chosen]
+
+
+def choose(known: Iterable[KnownAdapter], wanted: Sequence[str]) -> list[KnownAdapter]:
+    """Those of ``known`` that ``wanted`` names, by address or ``hciN``, in that order; all usable ones if it is empty.
+
+    Raises:
+        AdapterError: none is left.
+    """
+    usable = sorted((adapter for adapter in known if adapter.central), key=lambda each: each.name)
+    if wanted:
+        by_name = {key: adapter for adapter in usable for key in (adapter.name.lower(), adapter.address.lower())}
+        for name in wanted:
+            if name.lower() not in by_name:
+                log.warning("adapter_missing", adapter=name, there=[adapter.name for adapter in usable])
+        usable = list(dict.fromkeys(by_name[name.lower()] for name in wanted if name.lower() in by_name))
+    if not usable:
+        named = f" named {', '.join(wanted)}" if wanted else ""
+        raise AdapterError(f"BlueZ has no Bluetooth LE adapter{named}.", remedy=_NO_ADAPTER_REMEDY)
+    return usable
+
+
+def read_adapters(objects: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[KnownAdapter]:
+    """The adapters among BlueZ's managed objects (path to interface to properties, variants unpacked)."""
+    return [
+        KnownAdapter(
+            name=path.rsplit("/", 1)[-1],
+            address=str(properties.get("Address", "")),
+            powered=bool(properties.get("Powered", False)),
+            central="central" in properties.get("Roles", ["central"]),  # BlueZ before 5.55 does not say
+        )
+        for path, interfaces in objects.items()
+        if (properties := interfaces.get(_ADAPTER_INTERFACE)) is not None
+    ]
+
+
+async def _ask_bluez() -> list[KnownAdapter]:
+    try:
+        reply = await bounded(_managed_objects(), limit=SCAN_START_S)
+    except TimeoutError:
+        raise AdapterError("BlueZ does not answer.", remedy=_NO_DAEMON_REMEDY) from None
+    except (OSError, EOFError, AuthError) as error:
+        raise AdapterError(f"The system bus can't be reached: {error}.", remedy=_NO_BUS_REMEDY) from error
+    if reply is None or reply.message_type is not MessageType.METHOD_RETURN:
+        said = f" ({reply.error_name})" if reply else ""
+        raise AdapterError(f"BlueZ is not running, or refuses{said}.", remedy=_NO_DAEMON_REMEDY)
+    return read_adapters({path: unpack_variants(interfaces) for path, interfaces in reply.body[0].items()})
+
+
+async def _managed_objects() -> Message | None:
+    bus = MessageBus(bus_type=BusType.SYSTEM)
+    try:
+        await bus.connect()
+        return await bus.call(
+            Message(
+                destination="org.bluez",
+                path="/",
+                interface="org.freedesktop.DBus.ObjectManager",
+                member="GetManagedObjects",
+            )
+        )
+    finally:
+        bus.disconnect()

@@ -1,0 +1,216 @@
+"""What a failed connect means, how long to wait, and what to tell the operator.
+
+bleak hands over what BlueZ says, and BlueZ says it by D-Bus error name and by text. Texts are matched as substrings:
+since 5.8x BlueZ may send ``:le-connection-busy:words for people`` where it sent ``le-connection-busy``, and older
+versions sent the words of errno (``Host is down``). The ``-connection-`` texts are those of BlueZ's src/error.h.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from bleak.exc import (
+    BleakBluetoothNotAvailableError,
+    BleakBluetoothNotAvailableReason,
+    BleakDBusError,
+    BleakDeviceNotFoundError,
+    BleakError,
+    BleakGATTProtocolError,
+    BleakGATTProtocolErrorCode,
+)
+from dbus_fast import AuthError
+
+from bota_gateway.errors import ConnectKind
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What follows from one kind of failure."""
+
+    back_off_s: float
+    """Wait after the first failure; doubles with each further one."""
+    longest_s: float
+    advice: str
+    """One line for the operator."""
+
+
+RULES: Final[Mapping[ConnectKind, Rule]] = {
+    # Interference or a lost packet: bleak-retry-connector retries after 0.25 to 1 s. We rather let others go first.
+    ConnectKind.TRANSIENT: Rule(2, 60, "Nothing to do. If it stays: less interference, a USB extension cable, closer."),
+    # It costs CONNECT_S during which nobody else connects, so it is not repeated at once.
+    ConnectKind.TIMEOUT: Rule(15, 300, "Nothing to do: it is out of range or held by a phone. If it stays, go closer."),
+    # BlueZ has no such device any more: it must be seen again first, which takes one scan cycle of 15 s at most.
+    ConnectKind.GONE: Rule(5, 120, "Nothing to do: it is connected when it is seen again. If it stays, go closer."),
+    # bleak's clean-up has cancelled the pending attempt (Device1.Disconnect); BlueZ needs a moment to notice.
+    ConnectKind.BUSY: Rule(
+        5, 120, "Close other Bluetooth programs on this hub, and the phone's app, for this recorder."
+    ),
+    # Controllers free a slot seconds late: 4 s is bleak-retry-connector's figure.
+    ConnectKind.NO_SLOTS: Rule(4, 60, "Lower radio.max_links, or add a Bluetooth adapter."),
+    # Nothing changes until someone acts, so hardly ever.
+    ConnectKind.AUTHENTICATION: Rule(
+        300, 3600, "Forget the recorder on this hub (bluetoothctl remove ADDRESS) and pair it again."
+    ),
+    # Short: an adapter that was switched on again, or a bluetoothd that restarted, should be used soon.
+    ConnectKind.ADAPTER_DOWN: Rule(
+        10, 60, "Check with: bluetoothctl show; rfkill list bluetooth; systemctl status bluetooth."
+    ),
+}
+
+_PERMISSION_ADVICE: Final = (
+    "Let the gateway's user talk to BlueZ: add it to the group bluetooth, or fix the D-Bus policy."
+)
+_VERSION_ADVICE: Final = "Install BlueZ 5.55 or newer; 5.66 is the oldest that is tested."
+
+_BY_DBUS_NAME: Final[Mapping[str, ConnectKind]] = {
+    "org.bluez.Error.AlreadyConnected": ConnectKind.BUSY,
+    "org.bluez.Error.AuthenticationCanceled": ConnectKind.AUTHENTICATION,
+    "org.bluez.Error.AuthenticationFailed": ConnectKind.AUTHENTICATION,
+    "org.bluez.Error.AuthenticationRejected": ConnectKind.AUTHENTICATION,
+    "org.bluez.Error.AuthenticationTimeout": ConnectKind.AUTHENTICATION,
+    "org.bluez.Error.Busy": ConnectKind.BUSY,
+    "org.bluez.Error.ConnectionAttemptFailed": ConnectKind.TRANSIENT,
+    "org.bluez.Error.DoesNotExist": ConnectKind.GONE,
+    # A connect by somebody else, or by an earlier life of ours, is pending (bleak-retry-connector issue 226).
+    "org.bluez.Error.InProgress": ConnectKind.BUSY,
+    "org.bluez.Error.NotAuthorized": ConnectKind.AUTHENTICATION,
+    "org.bluez.Error.NotPermitted": ConnectKind.AUTHENTICATION,
+    "org.bluez.Error.NotReady": ConnectKind.ADAPTER_DOWN,
+    "org.freedesktop.DBus.Error.AccessDenied": ConnectKind.ADAPTER_DOWN,
+    "org.freedesktop.DBus.Error.Disconnected": ConnectKind.ADAPTER_DOWN,
+    # bluetoothd died or restarted under us.
+    "org.freedesktop.DBus.Error.NameHasNoOwner": ConnectKind.ADAPTER_DOWN,
+    "org.freedesktop.DBus.Error.NoReply": ConnectKind.ADAPTER_DOWN,
+    "org.freedesktop.DBus.Error.ServiceUnknown": ConnectKind.ADAPTER_DOWN,
+    "org.freedesktop.DBus.Error.TimedOut": ConnectKind.ADAPTER_DOWN,
+    # The device object went away: removed by BlueZ, or by a bluetoothd that started anew.
+    "org.freedesktop.DBus.Error.UnknownMethod": ConnectKind.GONE,
+    "org.freedesktop.DBus.Error.UnknownObject": ConnectKind.GONE,
+}
+
+_BY_TEXT: Final[tuple[tuple[str, ConnectKind], ...]] = (
+    ("connection-adapter-not-powered", ConnectKind.ADAPTER_DOWN),
+    ("no route to host", ConnectKind.ADAPTER_DOWN),
+    ("host is unreachable", ConnectKind.ADAPTER_DOWN),
+    ("adapter '", ConnectKind.ADAPTER_DOWN),  # bleak: adapter 'hci0' not found
+    ("requires bluez", ConnectKind.ADAPTER_DOWN),
+    ("connection-concurrent-connection-limit", ConnectKind.NO_SLOTS),
+    ("connection-memory-allocation", ConnectKind.NO_SLOTS),
+    ("too many links", ConnectKind.NO_SLOTS),
+    ("cannot allocate memory", ConnectKind.NO_SLOTS),
+    ("connection limit exceeded", ConnectKind.NO_SLOTS),
+    ("connection slot", ConnectKind.NO_SLOTS),  # remote adapters: "No free connection slot", "no more ... slots"
+    ("no more slots", ConnectKind.NO_SLOTS),
+    ("available connection", ConnectKind.NO_SLOTS),
+    ("connection-key-missing", ConnectKind.AUTHENTICATION),
+    ("not paired", ConnectKind.AUTHENTICATION),
+    ("connection-busy", ConnectKind.BUSY),
+    ("connection-already-connected", ConnectKind.BUSY),
+    ("connection-refused", ConnectKind.BUSY),  # the peer has no room for another central
+    ("device or resource busy", ConnectKind.BUSY),
+    ("already in progress", ConnectKind.BUSY),
+    ("page-timeout", ConnectKind.TIMEOUT),
+    ("connection-timeout", ConnectKind.TIMEOUT),
+    ("connection timed out", ConnectKind.TIMEOUT),
+    ("host is down", ConnectKind.TIMEOUT),
+    ("device '", ConnectKind.GONE),  # bleak: device 'dev_AA_...' not found
+)
+
+_SECURITY_CODES: Final = frozenset(
+    {
+        BleakGATTProtocolErrorCode.INSUFFICIENT_AUTHENTICATION,
+        BleakGATTProtocolErrorCode.INSUFFICIENT_AUTHORIZATION,
+        BleakGATTProtocolErrorCode.INSUFFICIENT_ENCRYPTION,
+        BleakGATTProtocolErrorCode.INSUFFICIENT_ENCRYPTION_KEY_SIZE,
+    }
+)
+
+_LINK_GONE_TEXTS: Final = ("not connected", "disconnected", "service discovery has not been performed")
+_LINK_GONE_NAMES: Final = frozenset(
+    name
+    for name, kind in _BY_DBUS_NAME.items()
+    if kind in {ConnectKind.GONE, ConnectKind.ADAPTER_DOWN} and not name.endswith("AccessDenied")
+) | {"org.bluez.Error.NotConnected"}
+
+
+def classify(error: BaseException) -> ConnectKind:
+    """The kind of a failed connect, scan or disconnect; transient when nothing says otherwise."""
+    for guess in _guesses(error):
+        if guess is not None:
+            return guess
+    return ConnectKind.TRANSIENT
+
+
+def _guesses(error: BaseException) -> Iterator[ConnectKind | None]:
+    """From the most to the least certain."""
+    yield _by_type(error)
+    if isinstance(error, BleakError):
+        text = describe(error).lower()
+        yield next((kind for part, kind in _BY_TEXT if part in text), None)
+    if isinstance(error, BleakDBusError):
+        yield _BY_DBUS_NAME.get(error.dbus_error)
+
+
+def _by_type(error: BaseException) -> ConnectKind | None:
+    match error:
+        case BleakDeviceNotFoundError():
+            return ConnectKind.GONE
+        case BleakBluetoothNotAvailableError() | AuthError():
+            return ConnectKind.ADAPTER_DOWN
+        case BleakGATTProtocolError() if error.code in _SECURITY_CODES:
+            return ConnectKind.AUTHENTICATION
+        case TimeoutError():  # before OSError, of which it is one
+            return ConnectKind.TIMEOUT
+        case OSError() | EOFError():
+            return ConnectKind.ADAPTER_DOWN  # the system bus is gone
+        case _:
+            return None
+
+
+def advise(error: BaseException) -> str:
+    """One line of advice for the operator."""
+    match error:
+        case BleakBluetoothNotAvailableError() if error.reason is BleakBluetoothNotAvailableReason.DENIED_BY_SYSTEM:
+            return _PERMISSION_ADVICE
+        case AuthError() | PermissionError():
+            return _PERMISSION_ADVICE
+        case BleakDBusError() if error.dbus_error == "org.freedesktop.DBus.Error.AccessDenied":
+            return _PERMISSION_ADVICE
+        case BleakError() if "requires bluez" in str(error).lower():
+            return _VERSION_ADVICE
+        case _:
+            return RULES[classify(error)].advice
+
+
+def back_off_s(kind: ConnectKind, failures: int) -> float:
+    """Seconds to wait after ``failures`` (1 or more) failures in a row, the last of them of ``kind``."""
+    rule = RULES[kind]
+    return min(rule.longest_s, rule.back_off_s * 2.0 ** min(max(failures, 1) - 1, 32))
+
+
+def is_link_loss(error: BaseException) -> bool:
+    """Whether a failed GATT operation means that the link is gone, even where bleak has not noticed.
+
+    When bluetoothd dies, bleak calls no disconnected callback: the first failing call is all there is to see.
+    """
+    if isinstance(error, BleakDBusError) and error.dbus_error in _LINK_GONE_NAMES:
+        return True
+    if isinstance(error, BleakError):
+        text = describe(error).lower()
+        return any(part in text for part in _LINK_GONE_TEXTS)
+    # bleak asserts that it has a bus, which it drops when the device disconnects between two tries of a call.
+    return isinstance(error, (OSError, EOFError, AssertionError)) and not isinstance(error, TimeoutError)
+
+
+def needs_pairing(error: BaseException) -> bool:
+    """Whether a GATT operation was refused for want of pairing or encryption."""
+    if isinstance(error, BleakGATTProtocolError):
+        return error.code in _SECURITY_CODES
+    return isinstance(error, BleakDBusError) and "not paired" in describe(error).lower()
+
+
+def describe(error: BaseException) -> str:
+    """The error in its own words, never empty."""
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    return str(error) or type(error).__name__

@@ -1,0 +1,93 @@
+"""The numbers of this room. Each says why it is that number, what breaks otherwise, and where it comes from.
+
+Seconds unless the name says otherwise. "Companion" is the vendor's mobile SDK (docs/protocol.md, "Constants").
+"""
+
+from typing import Final
+
+# -- scanning ---------------------------------------------------------------------------------------------------------
+
+SCAN_START_S: Final = 15.0
+"""BlueZ answers StartDiscovery within milliseconds, or late while the adapter powers up; habluetooth waits as long."""
+
+SCAN_STOP_S: Final = 10.0
+"""A stop that BlueZ rejects with InProgress costs bleak two more calls (bleak pull request 2022)."""
+
+PAUSE_S: Final = SCAN_STOP_S + 2.0
+"""How long a connect waits for the scanner to stop. Then it goes ahead: a connect beside a scan may fail, waiting for
+ever is sure to."""
+
+SILENT_S: Final = 90.0
+"""No advertisement from anybody for this long of scanning means that the scanner is dead, not the world: BlueZ stops
+delivering without an error (bluez issues 343, 1126, 1554). One BlueZ scan cycle is 10 s of scanning and 5 s of rest, so
+this is six cycles. habluetooth uses the same figure; shorter restarts scanners that work, in lonely places."""
+
+SILENT_LONGEST_S: Final = 900.0
+"""A restart that brought nothing doubles the patience up to this: in a lonely place restarts would fill the log."""
+
+SCAN_RETRY_S: Final = 1.0
+"""First wait after a scanner that would not start."""
+
+SCAN_RETRY_LONGEST_S: Final = 60.0
+"""An adapter that is off or gone is tried every minute: whoever plugs it in again should not wait longer."""
+
+# -- sightings --------------------------------------------------------------------------------------------------------
+
+PRESENT_S: Final = 45.0
+"""A recorder heard within this is in range. BlueZ scans 10 s of 15 s and may miss a slow advertiser in one cycle,
+so three cycles; shorter makes recorders flicker."""
+
+FORGET_S: Final = 900.0
+"""A sighting this old is dropped: BlueZ has removed its device object long before (three minutes after the last
+advertisement), so that it is of no use for connecting."""
+
+ADDRESSES_KEPT: Final = 1024
+"""Advertisers remembered at once, ours and others. Phones change their address every 15 minutes, and anybody may
+pretend to be a thousand recorders: memory must not follow. Dropped is who was silent for longest."""
+
+STRONGER_DB: Final = 6
+"""Another adapter takes a recorder over only when it hears it this much stronger: readings of one adapter vary by
+several dB from packet to packet, and switching for noise gains nothing."""
+
+RSSI_UNKNOWN: Final = -127
+"""bleak's value on BlueZ for "not measured" (Bluetooth Core 5.4, Vol 4, E 7.7.65.2, has 127). BlueZ calls back for any
+change of a device's properties, even when nothing was received; such a call is no sighting."""
+
+# -- connecting -------------------------------------------------------------------------------------------------------
+
+CONNECT_S: Final = 20.0
+"""Connecting and service discovery together. The kernel gives a connect up after 20 s; the companion allows 30 and its
+successor 15; bleak-retry-connector found 20 with more tries better. Meanwhile nobody else connects by this adapter."""
+
+CLEANUP_S: Final = 5.0
+"""After a cancelled or timed-out call, bleak tidies up (on BlueZ: Device1.Disconnect, which also cancels a pending
+connect). That takes up to 2 s with a live bluetoothd and for ever with a hung one: then it is cancelled once more."""
+
+CONNECT_HARD_S: Final = CONNECT_S + CLEANUP_S
+"""bleak's own time-out has the first word, because it tidies up best; this one ends what bleak does not."""
+
+DISCONNECT_S: Final = 12.0
+"""bleak waits up to 10 s for BlueZ to report the disconnect; a dead bluetoothd never answers."""
+
+MTU_DEFAULT: Final = 23
+"""ATT MTU before negotiation (Bluetooth Core 5.4, Vol 3, F 3.2.8)."""
+
+ATT_HEADER: Final = 3
+"""Opcode and handle: bytes of each packet that a notification or write can't use."""
+
+MTU_SETTLE_S: Final = 1.0
+"""The MTU may settle up to a second after connecting (the companion polls for 2 s). BlueZ has it before services are
+discovered, so this only costs time with a recorder that really grants 23."""
+
+MTU_POLL_S: Final = 0.1
+"""BlueZ announces no change of the MTU that bleak passes on, so it is polled."""
+
+# -- links ------------------------------------------------------------------------------------------------------------
+
+GATT_S: Final = 10.0
+"""One read, write or subscription. The companion allows 10 s; ATT itself 30 s (Vol 3, F 3.3.3), after which the link is
+dead anyway. A recorder stalls like this right after a firmware update."""
+
+NOTIFICATION_BUFFER: Final = 1 << 20
+"""Bytes of notifications held for a reader, by default: 10 s at the 100 kB/s that the radio can do. When full, new
+packets are dropped and counted, and the sequence numbers of the transfer show the gap."""
