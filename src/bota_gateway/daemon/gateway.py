@@ -121,7 +121,7 @@ class Gateway:
 
     async def _listen(self, report: Report) -> None:
         """The radio and the visits that depend on it fail and restart together."""
-        adapters = self._adapters if self._adapters is not None else discover_adapters(self._settings.radio)
+        adapters = self._adapters if self._adapters is not None else await discover_adapters(self._settings.radio)
         radio = Radio(adapters, self._settings.radio, self._now)
         self.rounds = Rounds(radio, self.spool, self._settings, self._now, self._clock_is_trusted, self._rng)
         report.rounds = self.rounds
