@@ -15,7 +15,10 @@ GatewayError                      code and remedy, always
 │   └── GattError                     a read, write or subscription was refused or timed out
 ├── RecorderError                 recorder_*: what a recorder said or did not say
 │   ├── IdentityError                 no readable serial
+│   ├── StatusUnreadableError         its status, and so who owns its uploads, is not known
+│   ├── CapabilitiesError             it has a version-2 part that can't be judged
 │   ├── ListError                     the list did not come or is rubbish
+│   ├── UnrulyError                   it goes on sending after its transfer was refused
 │   └── TransferError                 a transfer ended without a good recording; ``retry`` says when to try again
 ├── CloudError                    cloud_*: the Bota API or S3 answered, or did not
 │   ├── CloudUnreachableError         no answer: the outcome of a write is unknown
@@ -162,6 +165,27 @@ class IdentityError(RecorderError):
     remedy = "Restart the recorder; if it stays, its firmware needs a look."
 
 
+class StatusUnreadableError(RecorderError):
+    """The status can't be read: whether the recorder uploads by itself is not known, so nothing is pulled."""
+
+    code = "recorder_status_unreadable"
+    remedy = "Nothing to do: the visit is repeated. If it stays, restart the recorder."
+
+
+class CapabilitiesError(RecorderError):
+    """The version-2 capability document is there but can't be judged: version 1 must not be assumed."""
+
+    code = "recorder_capabilities_unreadable"
+    remedy = "Restart the recorder; if it stays, compare its firmware with the versions this gateway knows."
+
+
+class UnrulyError(RecorderError):
+    """A recorder goes on sending after its transfer was refused and aborted; the link is ended instead."""
+
+    code = "recorder_unruly"
+    remedy = "Nothing to do: the recorder is visited again. If it stays, restart it."
+
+
 class ListError(RecorderError):
     """The list of recordings did not come, or is rubbish."""
 
@@ -213,6 +237,7 @@ class CloudRefusedError(CloudError):
         status: int,
         body_code: str | None = None,
         retry_after_s: float | None = None,
+        fields: frozenset[str] = frozenset(),
         code: str | None = None,
         remedy: str | None = None,
     ) -> None:
@@ -220,6 +245,8 @@ class CloudRefusedError(CloudError):
         self.status = status
         self.body_code = body_code
         self.retry_after_s = retry_after_s
+        self.fields = fields
+        """Request fields that the answer names: they tell which contract generation answers."""
 
 
 class CloudProtocolError(CloudError):

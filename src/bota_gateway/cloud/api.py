@@ -1,0 +1,283 @@
+"""The Bota API as typed calls (docs/cloud-api.md); each waits for its turn in the budget."""
+
+import json
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from random import Random
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar
+
+from pydantic import SecretStr
+
+from bota_gateway.cloud.answers import (
+    CloudDevice,
+    CloudRecording,
+    Page,
+    UploadTicket,
+    parse_device,
+    parse_object,
+    parse_page,
+    parse_rates,
+    parse_recording,
+    parse_refusal,
+    parse_ticket,
+)
+from bota_gateway.cloud.budget import Budget, BudgetLimits, Call
+from bota_gateway.cloud.clock import ServerClock
+from bota_gateway.cloud.const import CALL_S, MAX_ANSWER_BYTES, MAX_PAGES, PAGE_SIZE
+from bota_gateway.cloud.contracts import Contract, ContractChoice
+from bota_gateway.cloud.hygiene import checked_base, checked_id, checked_key
+from bota_gateway.cloud.s3 import ObjectStore, PutOutcome
+from bota_gateway.cloud.transport import Answer, exchange, make_client, read_capped, system_trust
+from bota_gateway.config import CloudSettings
+from bota_gateway.errors import CloudProtocolError, CloudRefusedError, CloudUnreachableError
+from bota_gateway.model import WallClock
+
+T = TypeVar("T")
+
+_REFUSALS: Final = {
+    400: ("cloud_invalid_request", "Compare cloud.profile with the API's generation; report it if it stays."),
+    401: ("cloud_unauthorized", "Put a valid key in place (systemd credential bota-api-key); it is tried by itself."),
+    403: ("cloud_forbidden", "Give the key devices:read, recordings:read and recordings:write in the dashboard."),
+    404: ("cloud_not_found", "Check that the key belongs to the project of this recorder."),
+    409: ("cloud_conflict", "Nothing to do: the recording is read and decided upon."),
+    413: ("cloud_too_large", "The file exceeds a limit of the API: export it and ask Bota."),
+    422: ("cloud_invalid_request", "Compare cloud.profile with the API's generation; report it if it stays."),
+    429: ("cloud_rate_limited", "Nothing to do: calls go on when the limit allows. Lower cloud.share if it stays."),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """Completion was accepted; whether it is *proved* the recording says."""
+
+    recording: CloudRecording
+
+
+@dataclass(frozen=True, slots=True)
+class Verifying:
+    """Completion is accepted for now (425): the stored bytes are being verified; repeat the identical call later."""
+
+
+class BotaApi:
+    """A session with the API and with S3; an async context manager.
+
+    Args:
+        settings: The ``[cloud]`` section.
+        api_key: Secret or restricted key; never in a message, a log or a repr.
+        now: The hub's clock; the server's own is learned from its answers.
+        limits: Allowances and pauses; None derives them from the settings.
+        rng: Jitter.
+        call_s: Time limit of one call.
+
+    Raises:
+        ConfigError: The base or the key can't be used.
+    """
+
+    def __init__(
+        self,
+        settings: CloudSettings,
+        api_key: SecretStr,
+        now: WallClock,
+        *,
+        limits: BudgetLimits | None = None,
+        rng: Random | None = None,
+        call_s: float = CALL_S,
+    ) -> None:
+        self._base = checked_base(settings.api_base)
+        self._key = checked_key(api_key)
+        self._call_s = call_s
+        self.clock = ServerClock(now)
+        self.contracts = ContractChoice(settings.profile)
+        self.budget = Budget(limits or _limits(settings), share=settings.share, rng=rng or Random())  # noqa: S311 - jitter
+        trust = system_trust()
+        self._client = make_client(trust, connections=settings.parallel_uploads + 2)
+        self._store = ObjectStore(
+            make_client(trust, connections=settings.parallel_uploads), settings.s3_hosts, self.clock
+        )
+        self._clients = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        self._clients.push_async_callback(self._client.aclose)
+        self._clients.push_async_callback(self._store.aclose)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._clients.aclose()
+
+    # -- devices -----------------------------------------------------------------------------------------------
+
+    async def device(self, device_id: str) -> CloudDevice:
+        """One device.
+
+        Raises:
+            CloudError: As every call: unreachable, refused (404: not in this project) or not understood.
+        """
+        answer = await self._call(Call.DEVICE, "GET", "/devices/{id}", checked_id(device_id))
+        return parse_device(parse_object(answer))
+
+    def devices(self) -> AsyncIterator[CloudDevice]:
+        """Every device of the project, page by page. There is no filter by serial in any generation."""
+        return self._walk(Call.INVENTORY, "/devices", {}, parse_device)
+
+    # -- recordings --------------------------------------------------------------------------------------------
+
+    async def recording(self, recording_id: str) -> CloudRecording:
+        """One recording."""
+        answer = await self._call(Call.RECONCILE, "GET", "/recordings/{id}", checked_id(recording_id))
+        return self._learned(parse_recording(parse_object(answer)))
+
+    def recordings(self, *, end_user_id: str, device_id: str | None) -> AsyncIterator[CloudRecording]:
+        """Recordings of a user (and device), newest first."""
+        owner = {"end_user_id": end_user_id}
+        if device_id is not None:
+            owner["device_id"] = device_id
+        return self._walk(Call.RECONCILE, "/recordings", owner, parse_recording)
+
+    async def create(self, body: Mapping[str, Any], *, idempotency_key: str) -> CloudRecording:
+        """Create a recording. Not idempotent by itself: after a lost answer, look before trying again."""
+        answer = await self._call(
+            Call.CREATE, "POST", "/recordings", body=body, headers={"Idempotency-Key": idempotency_key}
+        )
+        return self._learned(parse_recording(parse_object(answer)))
+
+    async def upload_url(
+        self, recording_id: str, *, contract: Contract, content_type: str, size_bytes: int
+    ) -> UploadTicket:
+        """A presigned URL for one PUT; repeatable."""
+        body = contract.upload_url_body(content_type, size_bytes)
+        route = "/recordings/{id}/upload-url"
+        answer = await self._call(Call.UPLOAD_URL, "POST", route, checked_id(recording_id), body=body)
+        return parse_ticket(parse_object(answer), content_type)
+
+    async def put(self, ticket: UploadTicket, body: AsyncIterator[bytes], size_bytes: int) -> PutOutcome:
+        """Send the bytes to S3; does not count towards the budget (s3.py)."""
+        return await self._store.put(ticket, body, size_bytes)
+
+    async def complete(self, recording_id: str, *, contract: Contract, sha256: str) -> Completed | Verifying:
+        """Say that the bytes are there; with the digest, where the contract takes one."""
+        route = "/recordings/{id}/upload-complete"
+        body = contract.complete_body(sha256)
+        answer = await self._call(Call.COMPLETE, "POST", route, checked_id(recording_id), body=body, also=(425,))
+        if answer.status == 425:
+            return Verifying()
+        return Completed(self._learned(parse_recording(parse_object(answer))))
+
+    # -- underneath --------------------------------------------------------------------------------------------
+
+    def _learned(self, recording: CloudRecording) -> CloudRecording:
+        self.contracts.observe(recording)
+        return recording
+
+    async def _walk(
+        self, call: Call, route: str, query: Mapping[str, str | int], parse: Callable[[Mapping[str, Any]], T]
+    ) -> AsyncIterator[T]:
+        """Every row of a list: by cursor where the answer has one, else by offset ("Lists and pagination").
+
+        Raises:
+            CloudProtocolError: A page brought nothing new or a cursor came twice: the list would never end. (Single
+                rows may come twice: a recording created meanwhile shifts the others.)
+        """
+        seen: set[str] = set()
+        cursors: set[str] = set()
+        where: dict[str, str | int] = {}
+        for _ in range(MAX_PAGES):
+            page = await self._page(call, route, {**query, **where})
+            fresh = [row for row in page.rows if str(row.get("id")) not in seen]
+            for row in fresh:
+                seen.add(str(row.get("id")))
+                yield parse(row)
+            if page.next_cursor is None and not (page.has_more and page.rows):
+                return
+            if not fresh or page.next_cursor in cursors:
+                raise CloudProtocolError(f"{route}: the list repeats itself", code="cloud_list_stuck")
+            if page.next_cursor is not None:
+                cursors.add(page.next_cursor)
+            where = {"offset": len(seen)} if page.next_cursor is None else {"cursor": page.next_cursor}
+        raise CloudProtocolError(f"{route}: the list does not end", code="cloud_list_stuck")
+
+    async def _page(self, call: Call, route: str, query: Mapping[str, str | int]) -> Page:
+        answer = await self._call(call, "GET", route, query={"limit": PAGE_SIZE, **query})
+        return parse_page(parse_object(answer))
+
+    async def _call(
+        self,
+        call: Call,
+        method: str,
+        route: str,
+        identifier: str = "",
+        *,
+        query: Mapping[str, str | int] | None = None,
+        body: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+        also: tuple[int, ...] = (),
+    ) -> Answer:
+        """One call. Errors name the route's template, never what stood in it."""
+        what = f"{method} {route}"
+        async with self.budget.admitted(call) as slot:
+            try:
+                answer = await self._exchange(what, method, route.replace("{id}", identifier), query, body, headers)
+            except (CloudUnreachableError, CloudProtocolError) as error:
+                self.budget.unanswered(slot, error.message)
+                raise
+            self.clock.observe(answer.headers.get("Date"))
+            rates = parse_rates(answer, self.clock.now())
+            self.budget.answered(slot, answer.status, rates)
+        if 200 <= answer.status < 300 or answer.status in also:
+            return answer
+        raise self._refused(what, call, answer, rates.retry_after_s)
+
+    async def _exchange(
+        self,
+        what: str,
+        method: str,
+        path: str,
+        query: Mapping[str, str | int] | None,
+        body: Mapping[str, Any] | None,
+        headers: Mapping[str, str] | None,
+    ) -> Answer:
+        sent = {"Authorization": f"Bearer {self._key.get_secret_value()}", "Accept": "application/json"}
+        content = None
+        if body is not None:
+            content = json.dumps(body, separators=(",", ":"), sort_keys=True).encode()
+            sent["Content-Type"] = "application/json"
+        request = self._client.build_request(
+            method, self._base + path, params=query, content=content, headers=sent | dict(headers or {})
+        )
+        async with exchange(what, self._call_s):
+            response = await self._client.send(request, stream=True)
+            try:
+                return await read_capped(response, MAX_ANSWER_BYTES)
+            finally:
+                await response.aclose()
+
+    def _refused(self, what: str, call: Call, answer: Answer, retry_after_s: float | None) -> Exception:
+        if 300 <= answer.status < 400:
+            return CloudProtocolError(
+                f"{what}: redirected ({answer.status}), which is never followed", code="cloud_redirected"
+            )
+        refusal = parse_refusal(answer)
+        said = f" {refusal.code}" if refusal.code else ""
+        code, remedy = _REFUSALS.get(answer.status, (None, None))
+        if answer.status >= 500:
+            code = "cloud_server_error"
+        wait_s = self.budget.wait_s(call) if answer.status in {401, 403, 429} else None
+        return CloudRefusedError(
+            f"{what}: {answer.status}{said}",
+            status=answer.status,
+            body_code=refusal.code,
+            retry_after_s=wait_s or retry_after_s,
+            fields=refusal.fields,
+            code=code,
+            remedy=remedy,
+        )
+
+
+def _limits(settings: CloudSettings) -> BudgetLimits:
+    return BudgetLimits(
+        requests_per_minute=settings.requests_per_minute * settings.share,
+        upload_urls_per_minute=settings.upload_urls_per_minute * settings.share,
+    )
