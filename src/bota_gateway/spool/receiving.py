@@ -103,6 +103,7 @@ class Receiving(Room):
 
         async def work(tx: Transaction) -> int:
             await load_for(tx, recording_id, Step.STORE_AUDIO)
+            self._require_current(recording_id, incoming)
             whole = len(incoming.rest) // AUDIO_ROW_BYTES
             await self._require_room(tx, whole * AUDIO_ROW_BYTES)
             for index in range(whole):
@@ -148,6 +149,8 @@ class Receiving(Room):
 
         async def work(tx: Transaction) -> Recording:
             row = await load_for(tx, recording_id, Step.CAPTURE, Custody.CAPTURED)
+            self._require_current(recording_id, incoming)
+            await _require_stored(tx, recording_id, incoming)
             await self._require_room(tx, len(incoming.rest))
             if incoming.rest:
                 await _write_row(tx, recording_id, incoming, 0)
@@ -231,14 +234,23 @@ class Receiving(Room):
         return {number: incoming.total_bytes for number, incoming in self._incoming.items()}
 
     def _incoming_of(self, recording_id: int) -> Incoming:
-        try:
-            return self._incoming[recording_id]
-        except KeyError:
-            raise SpoolError(
-                f"Recording number {recording_id} is not being received.",
-                code="spool_bad_transition",
-                remedy="This is a fault of the gateway; nothing was changed.",
-            ) from None
+        incoming = self._incoming.get(recording_id)
+        if incoming is None:
+            raise _not_receiving(recording_id)
+        return incoming
+
+    def _require_current(self, recording_id: int, incoming: Incoming) -> None:
+        """A transfer that was given up must not write into the one that followed it."""
+        if self._incoming.get(recording_id) is not incoming:
+            raise _not_receiving(recording_id)
+
+
+def _not_receiving(recording_id: int) -> SpoolError:
+    return SpoolError(
+        f"Recording number {recording_id} is not being received by this transfer.",
+        code="spool_bad_transition",
+        remedy="This is a fault of the gateway; nothing was changed.",
+    )
 
 
 async def _write_row(tx: Transaction, recording_id: int, incoming: Incoming, index: int) -> None:
@@ -253,12 +265,29 @@ async def _write_row(tx: Transaction, recording_id: int, incoming: Incoming, ind
 def _require_same(incoming: Incoming, size_bytes: int, sha256: str) -> None:
     found = incoming.digest.hexdigest()
     if incoming.total_bytes != size_bytes or found != sha256:
-        raise SpoolError(
+        raise _differs(
             f"The receiver counted {size_bytes} bytes with SHA-256 {sha256}; the spool was handed "
-            f"{incoming.total_bytes} bytes with {found}.",
-            code="spool_capture_differs",
-            remedy="Nothing was acknowledged: the recorder keeps the recording and it is pulled again.",
+            f"{incoming.total_bytes} bytes with {found}."
         )
+
+
+async def _require_stored(tx: Transaction, recording_id: int, incoming: Incoming) -> None:
+    rows = await tx.fetch(
+        "SELECT count(*), coalesce(sum(length(data)), 0) FROM audio WHERE recording_id = ?", (recording_id,)
+    )
+    if tuple(rows[0]) != (incoming.rows, incoming.stored_bytes):
+        raise _differs(
+            f"The spool wrote {incoming.rows} rows with {incoming.stored_bytes} bytes and finds "
+            f"{rows[0][0]} with {rows[0][1]}."
+        )
+
+
+def _differs(message: str) -> SpoolError:
+    return SpoolError(
+        message,
+        code="spool_capture_differs",
+        remedy="Nothing was acknowledged: the recorder keeps the recording and it is pulled again.",
+    )
 
 
 async def _apply(tx: Transaction, serial: str, finding: Finding) -> Recording:

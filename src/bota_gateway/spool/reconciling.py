@@ -87,20 +87,25 @@ def compare(rows: Iterable[Recording], listed: Sequence[ListedRecording], *, com
 def _present(row: Recording | None, entry: ListedRecording) -> Finding | None:
     if row is None:
         return Finding(Change.NEW, None, entry)
-    same = (row.duration_s, row.size_kib, row.encrypted_at_rest) == (
-        entry.duration_s,
-        entry.size_kib,
-        entry.encrypted_at_rest,
-    )
-    if _never_pulled(row):
-        if row.state is Custody.FORGOTTEN:
-            return Finding(Change.LISTED_AGAIN, row, entry)
-        return None if same or row.state is not Custody.LISTED else Finding(Change.FACTS, row, entry)
-    if not same:
-        return Finding(Change.NEW_TAKE, row, entry)
-    if row.state in {Custody.CONFIRMED, Custody.FORGOTTEN}:
-        return Finding(Change.CONFIRM_AGAIN, row, entry)
-    return None
+    change = _unpulled(row, entry) if _never_pulled(row) else _pulled(row, entry)
+    return None if change is None else Finding(change, row, entry)
+
+
+def _unpulled(row: Recording, entry: ListedRecording) -> Change | None:
+    if row.state is Custody.FORGOTTEN:
+        return Change.LISTED_AGAIN
+    same = _same_content(row, entry) and row.encrypted_at_rest == entry.encrypted_at_rest
+    return Change.FACTS if row.state is Custody.LISTED and not same else None
+
+
+def _pulled(row: Recording, entry: ListedRecording) -> Change | None:
+    if not _same_content(row, entry):
+        return Change.NEW_TAKE
+    return Change.CONFIRM_AGAIN if row.state in {Custody.CONFIRMED, Custody.FORGOTTEN} else None
+
+
+def _same_content(row: Recording, entry: ListedRecording) -> bool:
+    return (row.duration_s, row.size_kib) == (entry.duration_s, entry.size_kib)
 
 
 def _absent(row: Recording) -> Finding | None:

@@ -4,8 +4,8 @@ Nothing is written before the file is known to be a spool of a version that this
 """
 
 import sqlite3
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from importlib import resources
 from pathlib import Path
 
@@ -51,18 +51,32 @@ async def connection(directory: Path, max_bytes: int) -> AsyncIterator[aiosqlite
             remedy="Install a newer Python or SQLite.",
         )
     path = directory / DATABASE_NAME
+    with _said(path):
+        db = await aiosqlite.connect(path, isolation_level=None, timeout=BUSY_S)
     try:
-        async with aiosqlite.connect(path, isolation_level=None, timeout=BUSY_S) as db:
-            db.row_factory = sqlite3.Row
-            version = await _identify(db, path)
-            await _configure(db, max_bytes)
-            if version:
-                await _check(db, path)
-            await _migrate(db, version)
-            await _settle(db)
-            yield db
+        with _said(path):
+            await _prepare(db, path, max_bytes)
+        yield db
+    finally:
+        await db.close()
+
+
+@contextmanager
+def _said(path: Path) -> Iterator[None]:
+    try:
+        yield
     except sqlite3.Error as error:
         raise as_spool_error(error, f"opening {path}") from error
+
+
+async def _prepare(db: aiosqlite.Connection, path: Path, max_bytes: int) -> None:
+    db.row_factory = sqlite3.Row
+    version = await _identify(db, path)
+    await _configure(db, max_bytes)
+    if version:
+        await _check(db, path)
+    await _migrate(db, version)
+    await _settle(db)
 
 
 async def pragma(db: aiosqlite.Connection, text: str) -> int | str | None:
