@@ -1,0 +1,264 @@
+"""One recording from the recorder into the spool: START, packets, capture, and only then the acknowledgement.
+
+While data flows nothing else is asked over the link: extra GATT traffic has been seen to cost notifications.
+"""
+
+import asyncio
+from dataclasses import dataclass, field
+from random import Random
+from typing import Final, assert_never
+
+import structlog
+
+from bota_gateway.config import WireSettings
+from bota_gateway.errors import (
+    GattError,
+    LinkLostError,
+    SpoolError,
+    SpoolFullError,
+    TransferError,
+    TransferRetry,
+    UnrulyError,
+)
+from bota_gateway.model import Binding, Recording, WallClock
+from bota_gateway.protocol.control import Write
+from bota_gateway.protocol.receiver import NACK_SETTLE_S, BatchReceiver, Complete, Failed, ReceiverOptions
+from bota_gateway.protocol.recording_list import recording_id
+from bota_gateway.protocol.uuids import RECORDING_TRANSFER
+from bota_gateway.radio import Link, NotificationStream
+from bota_gateway.spool import Spool
+from bota_gateway.sync.const import PROGRESS_EVERY_S, QUIET_S, TRANSFER_TRIES
+from bota_gateway.sync.progress import LinkProgress
+from bota_gateway.sync.schedule import RECORDING_BACKOFF
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+EMPTY: Final = "recording_empty"
+"""A transfer of no bytes: nothing a cloud could keep, and no proof that there was nothing. See :meth:`Puller.pull`."""
+
+QUARANTINE: Final = frozenset({"transfer_sha_mismatch"})
+"""Failures that, met twice, need a human: the CRC passes, yet the recorder says that these are not the bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Puller:
+    """Pulls recordings over one link, one after the other."""
+
+    link: Link
+    spool: Spool
+    wire: WireSettings
+    binding: Binding
+    progress: LinkProgress
+    now: WallClock
+    rng: Random
+
+    async def pull(self, recording: Recording) -> Recording:
+        """Capture and acknowledge one recording, trying twice where that may help.
+
+        A recording without a byte is parked and aborted instead of acknowledged: no upload could prove that the cloud
+        has it, so the recorder must keep whatever it has under that name until a human decided.
+
+        Returns:
+            The captured row.
+
+        Raises:
+            TransferError: no good recording came; the spool knows why and when to try again.
+            UnrulyError: no good recording came, and the recorder goes on sending: only ending the link helps.
+            SpoolFullError: no room for it.
+            LinkLostError: the link ended.
+            GattError: START or the acknowledgement got no answer; once captured, the recording is safe all the same.
+        """
+        for tries_left in reversed(range(TRANSFER_TRIES)):
+            transfer = Transfer(self.link, self.spool, recording, self._receiver(recording), self.progress)
+            try:
+                return await transfer.run(self.binding)
+            except TransferError as error:
+                retry = _verdict(error, tries_left)
+                await self._abandon(recording, error, retry)
+                if transfer.unruly:
+                    raise UnrulyError("The recorder goes on sending after its transfer was refused.") from error
+                if retry is not TransferRetry.NOW:
+                    raise
+            except SpoolFullError as error:
+                if transfer.unruly:
+                    raise UnrulyError("The recorder goes on sending after its transfer was aborted.") from error
+                raise
+        raise AssertionError("the last try either captures or raises")
+
+    def _receiver(self, recording: Recording) -> BatchReceiver:
+        wire = self.wire
+        options = ReceiverOptions(
+            result_characteristic=wire.result_characteristic,
+            result_sequence=wire.result_sequence,
+            first_packet_s=wire.first_packet_s,
+            packet_gap_s=wire.packet_gap_s,
+            sha_grace_s=wire.sha_grace_s,
+            digest=wire.digest,
+            max_recording_bytes=wire.max_recording_bytes,
+            slowest_bytes_per_s=wire.slowest_bytes_per_s,
+        )
+        wire_id = recording_id(recording.key.file_id)
+        return BatchReceiver(wire_id, options, encrypted_at_rest=recording.encrypted_at_rest)
+
+    async def _abandon(self, recording: Recording, error: TransferError, retry: TransferRetry) -> None:
+        """Write down how the try ended. Logged as a warning only when it is not repeated at once."""
+        code, message = error.error_code, error.message
+        match retry:
+            case TransferRetry.NOW:
+                await self.spool.abandon_receiving(recording.id, code=code, message=message, retry_at=None)
+                log.info("transfer_failed", code=code, why=message, again="now")
+            case TransferRetry.LATER:
+                retry_at = self.now() + RECORDING_BACKOFF.after(recording.attempts + 1, self.rng)
+                await self.spool.abandon_receiving(recording.id, code=code, message=message, retry_at=retry_at)
+                log.warning("transfer_failed", code=code, why=message, again="later", retry_at=retry_at)
+            case TransferRetry.NEVER:
+                await self.spool.park(recording.id, code=code, detail=message)
+                log.error("recording_parked", code=code, why=message)
+            case _ as never:
+                assert_never(never)
+
+
+def _verdict(error: TransferError, tries_left: int) -> TransferRetry:
+    if error.retry is not TransferRetry.NOW or tries_left:
+        return error.retry
+    return TransferRetry.NEVER if error.error_code in QUARANTINE else TransferRetry.LATER
+
+
+@dataclass(slots=True)
+class Transfer:
+    """One try at one recording."""
+
+    link: Link
+    spool: Spool
+    recording: Recording
+    receiver: BatchReceiver
+    progress: LinkProgress
+    unruly: bool = field(default=False, init=False)
+    """The recorder went on sending after it was told to stop."""
+
+    async def run(self, binding: Binding) -> Recording:
+        """Bring the recording into the spool, durably, then acknowledge it; raises as :meth:`Puller.pull`."""
+        await self.spool.begin_receiving(self.recording.id)
+        self.progress.transfer_started(self.recording.key.file_id, self.recording.size_kib * 1024)
+        log.info("transfer_started", expected_kib=self.recording.size_kib)
+        try:
+            async with self.link.notifications(RECORDING_TRANSFER) as stream:
+                try:
+                    complete = await self._receive(stream)
+                    # Not under the handlers of _receive: a capture that was interrupted may be durable all the same.
+                    captured = await self._capture(complete, binding, stream.dropped)
+                except SpoolFullError as error:
+                    await self._stop(stream, self.receiver.abort())
+                    await self._drop(error.error_code, error.message)
+                    raise
+                await self._acknowledge()
+                return captured
+        finally:
+            self.progress.transfer_ended()
+
+    async def _receive(self, stream: NotificationStream) -> Complete:
+        try:
+            await self._write(self.receiver.start)
+            outcome = await self._take_packets(stream)
+        except (LinkLostError, GattError) as error:
+            await self._drop(error.error_code, error.message)
+            raise
+        except asyncio.CancelledError:
+            await self._drop("visit_cancelled", "The gateway stopped in the middle of the transfer.")
+            raise
+        if isinstance(outcome, Failed):
+            await self._stop(stream, self.receiver.refuse())
+            raise TransferError(outcome.message, retry=TransferRetry(outcome.retry), code=outcome.code)
+        if outcome.empty:
+            await self._stop(stream, self.receiver.abort())
+            raise TransferError("The recorder sent no audio at all.", retry=TransferRetry.NEVER, code=EMPTY)
+        return outcome
+
+    async def _take_packets(self, stream: NotificationStream) -> Complete | Failed:
+        clock = asyncio.get_running_loop().time
+        receiver = self.receiver
+        receiver.started(clock())
+        tell_at = clock() + PROGRESS_EVERY_S
+        while receiver.outcome is None:
+            # What is buffered is taken before the deadline is judged: a slow disk here is no silence over there.
+            packets = await stream.batch(max(0.0, receiver.deadline - clock()))
+            if packets:
+                receiver.receive(packets, clock())
+            else:
+                receiver.tick(clock())
+            if audio := receiver.take_audio():
+                await self.spool.store_audio(self.recording.id, audio)
+            self.progress.received_bytes = receiver.received_bytes
+            if clock() >= tell_at:
+                tell_at = clock() + PROGRESS_EVERY_S
+                log.info("transfer_progress", received=receiver.received_bytes, bytes_per_s=round(self.progress.rate))
+        return receiver.outcome
+
+    async def _capture(self, complete: Complete, binding: Binding, dropped: int) -> Recording:
+        receiver = self.receiver
+        figures: dict[str, str | int | float | bool | None] = {
+            "packets": receiver.packets,
+            "duplicates": receiver.duplicates,
+            "length_mismatches": receiver.length_mismatches,
+            "dropped": dropped,
+            "bytes_per_s": round(self.progress.rate),
+            "mtu": self.link.mtu,
+            "rssi": self.link.rssi,
+            "crc32": complete.crc32,
+            "profile": complete.profile,
+            "sha_matches": complete.sha_matches,
+        }
+        captured = await self.spool.capture(
+            self.recording.id,
+            size_bytes=complete.length,
+            sha256=complete.sha256,
+            device_sha256=complete.device_sha256,
+            profile=complete.profile,
+            binding=binding,
+            figures=figures,
+        )
+        log.info("recording_captured", bytes=complete.length, sha256=complete.sha256, **figures)
+        return captured
+
+    async def _acknowledge(self) -> None:
+        await self._write(self.receiver.acknowledge())
+        await self.spool.acknowledged(self.recording.id)
+
+    async def _stop(self, stream: NotificationStream, verdict: Write | None) -> None:
+        """Tell the recorder that the transfer is over, and let pass what is still on its way.
+
+        Some recorders may start over by themselves after a NACK, which is not known; an ABORT follows for those.
+        """
+        try:
+            for word in (verdict, self.receiver.abort()):
+                if word is not None:
+                    await self._say(word)
+                if await self._falls_silent(stream):
+                    return
+            self.unruly = True
+        except LinkLostError:
+            return  # nothing stops a transfer as surely; the next operation on the link says so
+
+    async def _say(self, word: Write) -> None:
+        try:
+            await self._write(word)
+        except GattError as error:
+            log.info("transfer_refusal_unheard", why=error.message)
+
+    async def _falls_silent(self, stream: NotificationStream) -> bool:
+        clock = asyncio.get_running_loop().time
+        heard_at = started_at = clock()
+        while (left := started_at + NACK_SETTLE_S - clock()) > 0:
+            if await stream.batch(left):
+                heard_at = clock()
+        return clock() - heard_at >= QUIET_S
+
+    async def _write(self, write: Write) -> None:
+        await self.link.write(write.characteristic, write.value)
+
+    async def _drop(self, code: str, message: str) -> None:
+        """Back to listed: what came of it is worthless, since version 1 can't resume."""
+        try:
+            await self.spool.abandon_receiving(self.recording.id, code=code, message=message, retry_at=None)
+        except SpoolError as error:  # the reason for which the transfer ended matters more; a row that stays
+            log.warning("spool_not_told", why=error.message)  # receiving is pulled again all the same

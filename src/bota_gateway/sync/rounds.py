@@ -1,0 +1,291 @@
+"""Goes round the recorders in range: who is due is visited, the longest-waiting first, a few at a time."""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from random import Random
+
+import structlog
+from structlog.contextvars import bound_contextvars
+
+from bota_gateway.config import Settings
+from bota_gateway.errors import GatewayError, RadioError, SpoolCorruptError, SpoolWriteError
+from bota_gateway.model import Custody, RecorderRecord, WallClock
+from bota_gateway.radio import PRESENT_S, Radio, Sighting
+from bota_gateway.spool import Spool
+from bota_gateway.sync.const import AWAY_S, SOON_S
+from bota_gateway.sync.progress import LinkProgress
+from bota_gateway.sync.reasons import Reason
+from bota_gateway.sync.schedule import Findings, backoff_after, due_in, interval_after
+from bota_gateway.sync.visit import Hub, Visit
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class _Presence:
+    """One address in range. Event loop time."""
+
+    since: float
+    heard_at: float
+    not_before: float = 0.0
+    """For an address that no serial is known for: when it may be tried again."""
+    failures: int = 0
+    """As before: tries in a row that did not even bring a serial."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    sighting: Sighting
+    record: RecorderRecord | None
+    due_in: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What the spool remembered at one revision."""
+
+    revision: int
+    by_address: Mapping[str, RecorderRecord]
+    """Where each recorder was met last: a hint that spares strangers a connection, never an identity."""
+    to_confirm: frozenset[str]
+    """Serials of recorders that may delete something."""
+
+
+class Rounds:
+    """The loop of visits.
+
+    Args:
+        radio: Running, by someone else.
+        spool: What is known of recorders and recordings; changes in it wake this loop.
+        settings: The whole configuration.
+        now: The wall clock.
+        clock_is_trusted: Whether recorders may be given the time of this machine.
+        rng: For jitter.
+    """
+
+    def __init__(
+        self,
+        radio: Radio,
+        spool: Spool,
+        settings: Settings,
+        now: WallClock,
+        clock_is_trusted: Callable[[], bool],
+        rng: Random,
+    ) -> None:
+        self._radio = radio
+        self._settings = settings
+        self._hub = Hub(spool, settings, now, clock_is_trusted, rng)
+        self._wake = asyncio.Event()
+        self._present: dict[str, _Presence] = {}
+        self._links: dict[str, LinkProgress] = {}
+        self._serials: set[str] = set()
+        """Serials that are visited right now."""
+        self._idle_visits: Counter[str] = Counter()
+        self._known = _Known(-1, {}, frozenset())
+
+    @property
+    def links(self) -> list[LinkProgress]:
+        """What each link is doing right now; for reading only."""
+        return list(self._links.values())
+
+    async def run(self) -> None:
+        """Visit until cancelled; a failed visit is put off and stops no other.
+
+        Raises:
+            SpoolWriteError: durability is lost (within an exception group, as all task groups raise).
+            SpoolCorruptError: likewise.
+        """
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._watch(self._radio.wait_for_change, self._radio.revision))
+            tasks.create_task(self._watch(self._hub.spool.wait_for_change, self._hub.spool.revision))
+            while True:
+                self._wake.clear()
+                delay = await self._begin_due_visits(tasks)
+                try:
+                    async with asyncio.timeout(delay):
+                        await self._wake.wait()
+                    await asyncio.sleep(SOON_S)
+                except TimeoutError:
+                    pass
+
+    async def _watch(self, wait_for_change: Callable[[int], Awaitable[int]], revision: int) -> None:
+        while True:
+            revision = await wait_for_change(revision)
+            self._wake.set()
+
+    # -- who is due ----------------------------------------------------------------------------------------------------
+
+    async def _begin_due_visits(self, tasks: asyncio.TaskGroup) -> float:
+        """Start what can start now; give back the seconds after which to look again at the latest."""
+        await self._refresh_known()
+        soonest = PRESENT_S  # often enough to tell who went away from who only was quiet
+        for candidate in sorted(self._candidates(), key=lambda each: each.due_in):
+            if candidate.due_in > 0:
+                soonest = min(soonest, candidate.due_in)
+            elif self._has_place(candidate.sighting.adapter):
+                self._begin(tasks, candidate)
+        return soonest
+
+    async def _refresh_known(self) -> None:
+        """What the spool remembers, read again only when it changed."""
+        spool = self._hub.spool
+        revision = spool.revision
+        if revision == self._known.revision:
+            return
+        records = sorted(await spool.recorders(), key=lambda record: record.last_seen_at)
+        to_confirm = frozenset[str]()
+        if self._settings.recorders.confirm == "after_stored":
+            to_confirm = frozenset(row.key.serial for row in await spool.recordings(states={Custody.STORED}))
+        self._known = _Known(revision, {record.address: record for record in records}, to_confirm)
+
+    def _candidates(self) -> list[_Candidate]:
+        clock = asyncio.get_running_loop().time()
+        self._forget_departed(clock)
+        heard = [
+            sighting
+            for sighting in self._radio.sightings.values()
+            if clock - sighting.at <= PRESENT_S and sighting.address not in self._links
+        ]
+        candidates = [self._candidate(sighting, self._presence(sighting), clock) for sighting in heard]
+        return [each for each in candidates if each.record is None or each.record.serial not in self._serials]
+
+    def _candidate(self, sighting: Sighting, presence: _Presence, clock: float) -> _Candidate:
+        record = self._known.by_address.get(sighting.address)
+        wait = due_in(
+            record,
+            now=self._hub.now(),
+            here_for=clock - presence.since,
+            to_confirm=record is not None and record.serial in self._known.to_confirm,
+            visits=self._settings.visits,
+            recorders=self._settings.recorders,
+        )
+        return _Candidate(sighting, record, max(wait, presence.not_before - clock))
+
+    def _presence(self, sighting: Sighting) -> _Presence:
+        presence = self._present.get(sighting.address)
+        if presence is None:
+            presence = self._present[sighting.address] = _Presence(sighting.at, sighting.at)
+        elif sighting.at - presence.heard_at > AWAY_S:
+            presence.since = sighting.at
+        presence.heard_at = max(presence.heard_at, sighting.at)
+        return presence
+
+    def _forget_departed(self, clock: float) -> None:
+        for address, presence in list(self._present.items()):
+            gone = clock - presence.heard_at > AWAY_S and clock > presence.not_before
+            if gone and address not in self._links and address not in self._radio.sightings:
+                del self._present[address]
+
+    def _has_place(self, adapter: str) -> bool:
+        return sum(link.adapter == adapter for link in self._links.values()) < self._settings.radio.max_links
+
+    # -- one visit -----------------------------------------------------------------------------------------------------
+
+    def _begin(self, tasks: asyncio.TaskGroup, candidate: _Candidate) -> None:
+        """Take the place at once: the task itself starts later."""
+        sighting, record = candidate.sighting, candidate.record
+        progress = LinkProgress(sighting.address, sighting.adapter, since=asyncio.get_running_loop().time())
+        self._links[sighting.address] = progress
+        claims = {record.serial} if record else set()
+        self._serials |= claims
+        tasks.create_task(self._visit(candidate, progress, claims), name=f"visit {sighting.address}")
+
+    async def _visit(self, candidate: _Candidate, progress: LinkProgress, claims: set[str]) -> None:
+        """One visit, whatever becomes of it. ``claims`` are the serials that it holds."""
+        sighting = candidate.sighting
+        hint = candidate.record.serial if candidate.record else None
+        try:
+            with bound_contextvars(address=sighting.address):
+                log.info("visit_started", recorder=hint, adapter=sighting.adapter, rssi=sighting.rssi)
+                try:
+                    await self._connect_and_visit(sighting, progress, claims)
+                except (SpoolWriteError, SpoolCorruptError):
+                    raise  # durability is at stake: for the whole daemon to decide
+                except GatewayError as error:
+                    await self._failed(progress, hint, error)
+                except Exception as error:  # one recorder's oddity, or our mistake, must not stop the others
+                    log.exception("visit_crashed")
+                    await self._failed(progress, hint, GatewayError(f"{type(error).__name__}: {error}"))
+        finally:
+            self._serials -= claims
+            del self._links[sighting.address]
+            if presence := self._present.get(sighting.address):
+                presence.heard_at = asyncio.get_running_loop().time()  # held, so silent, but not away
+            self._wake.set()
+
+    async def _connect_and_visit(self, sighting: Sighting, progress: LinkProgress, claims: set[str]) -> None:
+        def claim(serial: str) -> bool:
+            if serial in self._serials - claims:
+                return False
+            self._serials.add(serial)
+            claims.add(serial)
+            return True
+
+        async with self._radio.connect(sighting) as link:
+            visit = Visit(link, sighting.name, self._hub, progress, claim)
+            findings = await visit.run()
+        await self._ended(visit, findings, progress)
+
+    async def _ended(self, visit: Visit, findings: Findings, progress: LinkProgress) -> None:
+        serial, settings = visit.serial, self._settings.visits
+        if findings.reason is Reason.VISITED_ELSEWHERE:
+            delay = settings.interval_s
+            self._put_off(progress.address, delay)  # the calendar of that serial belongs to the other visit
+        else:
+            is_idle = findings.reason is None and findings.had_nothing
+            self._idle_visits[serial] = self._idle_visits[serial] + 1 if is_idle else 0
+            delay = interval_after(findings, self._idle_visits[serial], settings)
+            await self._hub.spool.schedule_visit(
+                serial,
+                next_visit_at=self._hub.now() + delay,
+                waiting_for=findings.reason,
+                waiting_detail=visit.left.detail if visit.left else None,
+                visited=True,
+            )
+        log.info(
+            "visit_ended",
+            recorder=serial,
+            reason=findings.reason,
+            why=visit.left.detail if visit.left else None,
+            pulled=visit.pulled,
+            confirmed=len(visit.confirmed),
+            seconds=round(asyncio.get_running_loop().time() - progress.since, 1),
+            next_in=round(delay),
+        )
+
+    async def _failed(self, progress: LinkProgress, hint: str | None, error: GatewayError) -> None:
+        """Put the next try on the calendar: of the recorder if it is known, else of its address."""
+        serial = progress.serial or hint
+        hub = self._hub
+        if serial is None:
+            presence = self._present[progress.address]
+            presence.failures += 1
+            delay = backoff_after(error, presence.failures, hub.rng)
+            self._put_off(progress.address, delay)
+        else:
+            record = await hub.spool.recorder(serial)
+            delay = backoff_after(error, record.attempts + 1, hub.rng)
+            await hub.spool.schedule_visit(
+                serial,
+                next_visit_at=hub.now() + delay,
+                waiting_for=error.error_code,
+                waiting_detail=error.message,
+                failed=True,
+            )
+        # People walk away and radios fade all day long: that is no warning.
+        level = logging.INFO if isinstance(error, RadioError) else logging.WARNING
+        log.log(
+            level,
+            "visit_failed",
+            recorder=serial,
+            code=error.error_code,
+            why=error.message,
+            remedy=error.next_step,
+            next_in=round(delay),
+        )
+
+    def _put_off(self, address: str, delay: float) -> None:
+        self._present[address].not_before = asyncio.get_running_loop().time() + delay
