@@ -146,8 +146,9 @@ class Scanner:
             if self._quiet_s >= self._patience:
                 self._note_silence()
                 return
+            # Not longer than SILENT_S, because the first sound shortens a grown patience.
             try:
-                async with asyncio.timeout(self._patience - self._quiet_s):
+                async with asyncio.timeout(min(self._patience - self._quiet_s, SILENT_S)):
                     await self._pause_asked.wait()
             except TimeoutError:
                 continue
