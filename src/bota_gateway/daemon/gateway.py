@@ -7,6 +7,7 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from importlib.metadata import version
 from typing import Any
 
 import structlog
@@ -23,13 +24,13 @@ from bota_gateway.radio import Adapter, Radio, discover_adapters
 from bota_gateway.spool import Spool
 from bota_gateway.status.report import Report
 from bota_gateway.status.server import StatusServer
-from bota_gateway.sync import Rounds
+from bota_gateway.sync import LinkProgress, Rounds
 from bota_gateway.upload import Registrar, Uploader
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 TIDY_EVERY_S = 600.0
-"""How often audio past its retention is looked for; deletion in slices is cheap, and hours are what retention counts."""
+"""How often audio past its retention is looked for: retention counts in hours."""
 STATUS_LINE_EVERY_S = 10.0
 """How often the line in ``systemctl status`` is renewed where no watchdog asks for more."""
 
@@ -68,7 +69,13 @@ class Gateway:
         self.ready = asyncio.Event()
         """Set once the spool is open and the parts have been started."""
         self.spool: Spool
-        self.rounds: Rounds
+        """Open while ``run`` runs, from ``ready`` on."""
+        self._rounds: Rounds | None = None
+
+    @property
+    def links(self) -> list[LinkProgress]:
+        """What each link is doing right now; empty while the radio is down."""
+        return self._rounds.links if self._rounds else []
 
     def stop(self) -> None:
         """Ask ``run`` to end: links are closed, transfers under way are given back, nothing is lost."""
@@ -90,7 +97,9 @@ class Gateway:
                     tasks = [parts.create_task(part, name=name) for name, part in self._parts(api).items()]
                     self._manager.ready()
                     self.ready.set()
-                    log.info("gateway_started", spool=str(self._settings.spool.directory), recordings=0)
+                    log.info(
+                        "gateway_started", version=version("bota-gateway"), spool=str(self._settings.spool.directory)
+                    )
                     await self._stop.wait()
                     self._manager.stopping()
                     log.info("gateway_stopping")
@@ -108,9 +117,9 @@ class Gateway:
         settings = self._settings
         uploader = Uploader(self.spool, api, settings, self._now, rng=self._rng)
         registrar = Registrar(self.spool, api, settings, self._now)
-        report = Report(self.spool, self._now, self._failing)
+        report = Report(self.spool, self._now, self._failing, lambda: self.links)
         runs: dict[str, Callable[[], Awaitable[None]]] = {
-            "radio": lambda: self._listen(report),
+            "radio": self._listen,
             "uploader": uploader.run,
             "registrar": registrar.run,
             "status socket": StatusServer(settings.status.socket, report.answer).run,
@@ -119,15 +128,18 @@ class Gateway:
         }
         return {name: keep_running(name, run, self._failing) for name, run in runs.items()}
 
-    async def _listen(self, report: Report) -> None:
+    async def _listen(self) -> None:
         """The radio and the visits that depend on it fail and restart together."""
         adapters = self._adapters if self._adapters is not None else await discover_adapters(self._settings.radio)
         radio = Radio(adapters, self._settings.radio, self._now)
-        self.rounds = Rounds(radio, self.spool, self._settings, self._now, self._clock_is_trusted, self._rng)
-        report.rounds = self.rounds
-        async with asyncio.TaskGroup() as parts:
-            parts.create_task(radio.run(), name="scanner")
-            parts.create_task(self.rounds.run(), name="rounds")
+        rounds = Rounds(radio, self.spool, self._settings, self._now, self._clock_is_trusted, self._rng)
+        self._rounds = rounds
+        try:
+            async with asyncio.TaskGroup() as parts:
+                parts.create_task(radio.run(), name="scanner")
+                parts.create_task(rounds.run(), name="rounds")
+        finally:
+            self._rounds = None
 
     async def _tidy(self) -> None:
         while True:

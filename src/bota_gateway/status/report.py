@@ -1,12 +1,12 @@
 """Answers the questions of the command line from the spool and from what is under way right now."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from bota_gateway.errors import GatewayError, StatusError
+from bota_gateway.errors import GatewayError, SpoolFullError, SpoolWriteError, StatusError
 from bota_gateway.model import Custody, RecorderRecord, Recording, WallClock
-from bota_gateway.spool import Spool
+from bota_gateway.spool import Spool, SpoolUsage
 from bota_gateway.status.words import duration
 
 _HERE_TO_STAY = frozenset({Custody.CONFIRMED, Custody.FORGOTTEN})
@@ -28,23 +28,20 @@ class LinkReport(Protocol):
         """Bytes per second of the present transfer."""
 
 
-class Visits(Protocol):
-    """What the visits tell of themselves; the sync room provides it."""
-
-    @property
-    def links(self) -> Sequence[LinkReport]:
-        """The links held right now."""
-
-
 class Report:
     """Answers ``status``, ``recorders``, ``recordings``, ``timeline`` and ``retry``."""
 
-    def __init__(self, spool: Spool, now: WallClock, failing: Mapping[str, GatewayError]) -> None:
+    def __init__(
+        self,
+        spool: Spool,
+        now: WallClock,
+        failing: Mapping[str, GatewayError],
+        links: Callable[[], Sequence[LinkReport]],
+    ) -> None:
         self._spool = spool
         self._now = now
         self._failing = failing
-        self.rounds: Visits | None = None
-        """Set while the radio runs."""
+        self._links = links
 
     async def answer(self, asked: dict[str, Any]) -> object:
         """Answer one question.
@@ -73,32 +70,41 @@ class Report:
     async def status(self) -> dict[str, object]:
         """Health in one word, a line that says why, what is wrong and what moves."""
         usage = await self._spool.usage()
-        links = [self._link(link) for link in self.rounds.links] if self.rounds else []
+        links = [self._link(link) for link in self._links()]
         parked = usage.counts.get(Custody.PARKED, 0)
         waiting = sum(count for state, count in usage.counts.items() if state not in _HERE_TO_STAY) - parked
-        health = "failing" if self._failing else "attention" if parked else "ok"
+        problems = self._problems(usage)
+        health = "failing" if problems else "attention" if parked else "ok"
         receiving = sum(1 for link in links if link["file_id"])
         parts = [f"{len(links)} linked", f"{receiving} receiving", f"{waiting} waiting"]
         if usage.oldest_waiting_at is not None:
             parts.append(f"oldest {duration(max(0.0, self._now() - usage.oldest_waiting_at))}")
         if parked:
             parts.append(f"{parked} parked")
-        parts += [f"{name} down" for name in self._failing]
+        parts += [str(problem["part"]) + " in trouble" for problem in problems]
         return {
             "health": health,
             "summary": ", ".join(parts),
-            "problems": [
-                {"part": part, "code": error.error_code, "message": error.message, "remedy": error.next_step}
-                for part, error in self._failing.items()
-            ],
+            "problems": problems,
             "links": links,
             "counts": {state.value: count for state, count in usage.counts.items()},
             "spool": {
                 "used_bytes": usage.used_bytes,
                 "quota_bytes": usage.quota_bytes,
-                "free_bytes": usage.free_bytes,
+                "disk_free_bytes": usage.disk_free_bytes,
             },
         }
+
+    def _problems(self, usage: SpoolUsage) -> list[dict[str, object]]:
+        down = dict(self._failing)
+        if usage.full is not None:
+            down["spool"] = SpoolFullError(usage.full)
+        if usage.health.reason is not None:
+            down["disk"] = SpoolWriteError(usage.health.reason)
+        return [
+            {"part": part, "code": error.error_code, "message": error.message, "remedy": error.next_step}
+            for part, error in down.items()
+        ]
 
     def _link(self, link: LinkReport) -> dict[str, object]:
         return {
@@ -176,8 +182,8 @@ class Report:
     async def _retry(self, name: str | None, reason: str | None) -> dict[str, int]:
         if name is not None:
             recording = await self._named(name)
-            return {"retried": await self._spool.retry(recording_id=recording.id)}
-        return {"retried": await self._spool.retry(parked_reason=reason)}
+            return {"retried": await self._spool.retry(recording.id)}
+        return {"retried": await self._spool.retry(code=reason)}
 
     async def _named(self, name: str) -> Recording:
         """Find ``FILE_ID``, its first digits, or ``SERIAL/FILE_ID``; the newest take where a key came back."""
