@@ -110,6 +110,8 @@ class ListAssembler:
         """Entries that came more than once."""
         self.rubbish = 0
         """Cut entries, entries that contradict an earlier one of the same id, and entries beyond ``MAX_ENTRIES``."""
+        self.contradictory: set[str] = set()
+        """File ids that came with differing entries: a command could mean either recording."""
         self._entries: dict[str, ListEntry] = {}
 
     @property
@@ -147,6 +149,7 @@ class ListAssembler:
             self.duplicates += 1
         else:
             self.rubbish += 1
+            self.contradictory.add(entry.file_id)
 
     def _has(self, count: int) -> bool:
         return len(self._entries) >= count
@@ -172,6 +175,8 @@ class ListOutcome:
     """Not one notification: an empty recorder may be silent, so its status must be asked."""
     duplicates: int
     rubbish: int
+    contradictory: frozenset[str]
+    """File ids that came with differing entries. START and CONFIRM name the file id alone, so neither is safe."""
     ended_by: Literal["count", "quiet", "total"]
 
 
@@ -224,5 +229,6 @@ class ListCollector:
             nothing_heard=self._quiet_at == math.inf,
             duplicates=assembler.duplicates,
             rubbish=assembler.rubbish,
+            contradictory=frozenset(assembler.contradictory),
             ended_by=ended_by,
         )

@@ -12,6 +12,10 @@ CAPABILITY_LIMIT_S = 10.0
 """A capability document with flags 0 says "still starting": re-read every 100 ms, give up after 10 s, as the vendor's
 companions do (docs/protocol.md, "Choosing version 1 or 2")."""
 
+SETTLE_S = 0.3
+"""After a refused transfer, notifications still on their way are ignored this long before anything else is asked
+(docs/protocol.md, "Result of a transfer")."""
+
 QUIET_S = 0.1
 """A link that brought nothing for this long at the end of the settling time has stopped sending: packets of a running
 transfer come every few milliseconds, at most a few connection intervals of about 30 ms apart."""

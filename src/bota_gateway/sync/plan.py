@@ -1,7 +1,6 @@
 """What to do with the recordings a recorder lists. Pure: rows in, plan out."""
 
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -31,19 +30,20 @@ class Plan:
     held: tuple[Held, ...] = ()
 
 
-def make_plan(rows: Iterable[Recording], *, now: float, may_confirm: bool) -> Plan:
+def make_plan(
+    rows: Iterable[Recording], *, now: float, may_confirm: bool, ambiguous: Collection[str] = frozenset()
+) -> Plan:
     """Sort the rows of one recorder's present list into what to pull, confirm, wait for and leave.
 
     Args:
         rows: what :meth:`Spool.reconcile` gave back: only recordings that the recorder lists right now.
         now: Unix seconds.
         may_confirm: whether ``recorders.confirm`` permits deletion at all.
+        ambiguous: file ids that the recorder lists twice, with differing facts.
 
     Returns:
         The plan. Recordings that failed before come after those that did not, else the oldest comes first.
     """
-    rows = tuple(rows)
-    ambiguous = {file_id for file_id, count in Counter(row.key.file_id for row in rows).items() if count > 1}
     pull: list[Recording] = []
     confirm: list[Recording] = []
     uploading: list[Recording] = []
@@ -52,7 +52,7 @@ def make_plan(rows: Iterable[Recording], *, now: float, may_confirm: bool) -> Pl
         if row.key.file_id in ambiguous:
             # START and CONFIRM carry the file id alone: which of the two is meant can't be said on the wire,
             # so neither is pulled and above all neither is confirmed.
-            held.append(Held(row, "recording_id_ambiguous", "The recorder lists this file id with two start times."))
+            held.append(Held(row, "recording_id_ambiguous", "The recorder lists this file id twice, differently."))
             continue
         match row.state:
             case Custody.LISTED | Custody.RECEIVING:

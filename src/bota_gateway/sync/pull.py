@@ -22,12 +22,12 @@ from bota_gateway.errors import (
 )
 from bota_gateway.model import Binding, Recording, WallClock
 from bota_gateway.protocol.control import Write
-from bota_gateway.protocol.receiver import NACK_SETTLE_S, BatchReceiver, Complete, Failed, ReceiverOptions
+from bota_gateway.protocol.receiver import BatchReceiver, Complete, Failed, ReceiverOptions
 from bota_gateway.protocol.recording_list import recording_id
 from bota_gateway.protocol.uuids import RECORDING_TRANSFER
 from bota_gateway.radio import Link, NotificationStream
 from bota_gateway.spool import Spool
-from bota_gateway.sync.const import PROGRESS_EVERY_S, QUIET_S, TRANSFER_TRIES
+from bota_gateway.sync.const import PROGRESS_EVERY_S, QUIET_S, SETTLE_S, TRANSFER_TRIES
 from bota_gateway.sync.progress import LinkProgress
 from bota_gateway.sync.schedule import RECORDING_BACKOFF
 
@@ -248,7 +248,7 @@ class Transfer:
     async def _falls_silent(self, stream: NotificationStream) -> bool:
         clock = asyncio.get_running_loop().time
         heard_at = started_at = clock()
-        while (left := started_at + NACK_SETTLE_S - clock()) > 0:
+        while (left := started_at + SETTLE_S - clock()) > 0:
             if await stream.batch(left):
                 heard_at = clock()
         return clock() - heard_at >= QUIET_S

@@ -25,6 +25,8 @@ class Reason(StrEnum):
     """It speaks version 2, which this gateway does not; see ``sync/visit.py`` for why nothing is pulled then."""
     VISITED_ELSEWHERE = "recorder_visited_elsewhere"
     """Another link to the same serial is at work: an old address, or two recorders with one serial."""
+    LIST_CONTRADICTORY = "recorder_list_contradictory"
+    """It lists one file id with differing facts: that id is neither pulled nor confirmed, all others are served."""
     TIME_UP = "visit_time_up"
     """``visits.at_most_s`` passed; its owner's phone gets a chance, the rest follows in the next visit."""
     SPOOL_FULL = "spool_full"

@@ -14,7 +14,7 @@ from bota_gateway.protocol.capabilities import decode_capabilities
 from bota_gateway.protocol.control import list_command
 from bota_gateway.protocol.device_status import DeviceStatus, decode_device_status
 from bota_gateway.protocol.errors import DecodeError
-from bota_gateway.protocol.receiver import ListCollector, ListOptions, ListOutcome
+from bota_gateway.protocol.recording_list import ListCollector, ListOptions, ListOutcome
 from bota_gateway.protocol.time_sync import time_sync_write
 from bota_gateway.radio import Link
 from bota_gateway.sync.const import CAPABILITY_LIMIT_S, CAPABILITY_POLL_S, IDENTITY_S, LIST_TRIES

@@ -78,6 +78,7 @@ class Visit:
         """Set by the first gate."""
         self._status: DeviceStatus | None = None
         self._listed: frozenset[int] = frozenset()
+        self._ambiguous: frozenset[str] = frozenset()
         self._had_nothing = True
         self.serial = ""
         """Verified; empty until the recorder told it."""
@@ -193,6 +194,9 @@ class Visit:
             await self._linger()
         if self.confirmed:
             await self._look()
+        if left is None and self._ambiguous:
+            ids = ", ".join(sorted(self._ambiguous)[:5])
+            return Left(Reason.LIST_CONTRADICTORY, f"It lists these file ids twice, differently: {ids}.")
         return left
 
     async def _look(self) -> Plan:
@@ -201,15 +205,22 @@ class Visit:
             log.warning("link_mtu_small", mtu=self._link.mtu)
         outcome = await recorder.read_list(self._link, self._hub.settings.wire)
         listed = recorder.listed_recordings(outcome)
-        log.info("list_read", recordings=len(listed), duplicates=outcome.duplicates, ended_by=outcome.ended_by)
+        log.info(
+            "list_read",
+            recordings=len(listed),
+            duplicates=outcome.duplicates,
+            rubbish=outcome.rubbish,
+            ended_by=outcome.ended_by,
+        )
+        self._ambiguous = outcome.contradictory
         complete = outcome.complete or outcome.nothing_heard
         rows = await self._hub.spool.reconcile(self._record.serial, listed, complete=complete)
         self._listed = frozenset(row.id for row in rows)
         return self._plan(rows)
 
     def _plan(self, rows: Sequence[Recording]) -> Plan:
-        settings = self._hub.settings
-        return make_plan(rows, now=self._hub.now(), may_confirm=settings.recorders.confirm == "after_stored")
+        may_confirm = self._hub.settings.recorders.confirm == "after_stored"
+        return make_plan(rows, now=self._hub.now(), may_confirm=may_confirm, ambiguous=self._ambiguous)
 
     async def _confirm(self, rows: Sequence[Recording]) -> None:
         for row in rows:
