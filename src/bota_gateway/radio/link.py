@@ -127,14 +127,16 @@ class Link:
         """
         characteristic = self._characteristic(uuid)
         stream = NotificationStream(self.address, max_bytes=max_bytes)
+        await self._operation(
+            f"subscribing to {uuid}",
+            lambda: self._client.start_notify(
+                characteristic, lambda _sender, data: stream.push(data), bluez=self._notify_args
+            ),
+        )
         self._streams.add(stream)
+        if self.lost.is_set():
+            stream.end()
         try:
-            await self._operation(
-                f"subscribing to {uuid}",
-                lambda: self._client.start_notify(
-                    characteristic, lambda _sender, data: stream.push(data), bluez=self._notify_args
-                ),
-            )
             yield stream
         finally:
             self._streams.discard(stream)
