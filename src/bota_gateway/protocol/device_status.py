@@ -82,7 +82,7 @@ class DeviceStatus:
     wifi_radio: int | None = None
     battery_mv: int | None = None
     modem_info: dict[str, str] | None = field(default=None)
-    """``KEY=value`` lines by lower-case key, only the known keys; None when the value carries no text."""
+    """``KEY=value`` lines by lower-case key, only the known keys; None when there are none."""
 
     @property
     def charging(self) -> bool:
@@ -151,11 +151,18 @@ def encode_device_status(status: DeviceStatus) -> bytes:
     return head + _encode_modem_info(status.modem_info)
 
 
-def _decode_modem_info(text: bytes) -> dict[str, str]:
+def _decode_modem_info(text: bytes) -> dict[str, str] | None:
     lines = text.replace(b"\0", b"").decode("utf-8", errors="replace").split("\n")
     pairs = (line.partition("=") for line in lines)
     stripped = ((key.strip(), value.strip()) for key, _, value in pairs)
-    return {key.lower(): value for key, value in stripped if key in MODEM_KEYS and value}
+    info = {key.lower(): value for key, value in stripped if key in MODEM_KEYS and value}
+    if not _positive(info.get("mv", "1")):
+        del info["mv"]
+    return info or None
+
+
+def _positive(text: str) -> bool:
+    return text.isdecimal() and text.strip("0") != ""
 
 
 def _encode_modem_info(info: dict[str, str] | None) -> bytes:

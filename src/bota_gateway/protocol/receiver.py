@@ -45,9 +45,6 @@ PAUSED_SILENCE_S: Final = 60.0
 RATE_ALLOWANCE_S: Final = 60.0
 """Time before the rate floor counts: the recorder may be slow to begin, or pause once, without being called slow."""
 
-NACK_SETTLE_S: Final = 0.3
-"""After a NACK, packets of the failed transfer still arrive for about so long; START again only afterwards."""
-
 P10_HEADER_BYTES: Final = EPHEMERAL_KEY_BYTES + SALT_BYTES
 
 SHORTEST_CHUNK: Final = TAG_BYTES + 1
@@ -99,8 +96,7 @@ class Failed:
     """No good recording came out of it."""
 
     code: str
-    """Stable: ``transfer_`` and ``gap``, ``crc_mismatch``, ``sha_mismatch``, ``silent``, ``too_long``, ``too_slow``,
-    ``packet_invalid``, ``busy``, ``needs_v2`` or ``device_error_0xNN``."""
+    """Stable, as listed in docs/protocol.md, "How a transfer ends"."""
     message: str
     retry: Retry
     device_error: int | None = None
@@ -145,6 +141,16 @@ class BatchReceiver:
         if self.outcome is not None or self._started_at is None:
             return math.inf
         return self._wait_until if self._end is not None else min(self._wait_until, self._too_slow_at())
+
+    @property
+    def ended(self) -> bool:
+        """The end packet came and agrees with the bytes; at most the recorder's digest is still to come."""
+        return self._end is not None and not isinstance(self.outcome, Failed)
+
+    @property
+    def device_sha256(self) -> str | None:
+        """What the recorder said so far; lower-case hex."""
+        return None if self._device_sha is None else self._device_sha.sha256.hex()
 
     @property
     def crc32(self) -> int:
@@ -358,10 +364,9 @@ class BatchReceiver:
         return started_at + RATE_ALLOWANCE_S + self.received_bytes / self._options.slowest_bytes_per_s
 
     def _conclude(self) -> None:
-        matches: bool | None = None
-        device_sha256 = self._device_sha.sha256.hex() if self._device_sha else None
-        if device_sha256 is not None and self.profile == "plain":
-            matches = device_sha256 == self.sha256
+        device_sha256 = self.device_sha256
+        comparable = device_sha256 is not None and self.profile == "plain"
+        matches = device_sha256 == self.sha256 if comparable else None
         if matches is False and self._options.digest == "strict" and not self._encrypted_at_rest:
             message = f"the recorder says SHA-256 {device_sha256}, the bytes that came have {self.sha256}"
             self._fail("transfer_sha_mismatch", message, "now")
