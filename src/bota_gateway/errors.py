@@ -115,7 +115,7 @@ class AdapterError(RadioError):
 
 
 class ConnectKind(StrEnum):
-    """Why a connection could not be made; each kind has its own back-off (radio/connect.py)."""
+    """Why a connection could not be made; each kind has its own back-off (radio/classify.py)."""
 
     GONE = "gone"
     TRANSIENT = "transient"

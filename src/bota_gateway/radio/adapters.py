@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import structlog
+from bleak.backends.adapter import BaseBleakAdapter
 from bleak.backends.client import BaseBleakClient
 from bleak.backends.scanner import BaseBleakScanner
 from dbus_fast import AuthError, BusType, Message, MessageType, unpack_variants
@@ -35,6 +36,8 @@ class Adapter:
     """None for bleak's own on this platform."""
     client_backend: type[BaseBleakClient] | None = None
     """None for bleak's own on this platform."""
+    adapter_backend: type[BaseBleakAdapter] | None = None
+    """Finds links of an earlier life. None for bleak's own, or for none at all beside another ``client_backend``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from bota_gateway.errors import AdapterError, ConnectError, ConnectKind
 from bota_gateway.model import WallClock
 from bota_gateway.radio.adapters import Adapter
 from bota_gateway.radio.connect import open_link
+from bota_gateway.radio.leftovers import end_leftover_links
 from bota_gateway.radio.link import Link
 from bota_gateway.radio.scanner import Scanner
 from bota_gateway.radio.sightings import Sighting, SightingBook
@@ -30,6 +31,10 @@ class _Station:
         # 8 connects at once lost 3 on BlueZ 5.66 (docs/design-notes.md, "One connect at a time").
         self.connecting = asyncio.Lock()
         self.places = asyncio.Semaphore(max_links)
+
+    async def run(self) -> None:
+        await end_leftover_links(self.adapter)
+        await self.scanner.run()
 
     def _heard(self, book: SightingBook, device: BLEDevice, data: AdvertisementData) -> None:
         book.heard(self.adapter.name, device, data)
@@ -55,10 +60,10 @@ class Radio:
         self._stations = {adapter.name: _Station(adapter, settings.max_links, self._book) for adapter in adapters}
 
     async def run(self) -> None:
-        """Scan with all adapters until cancelled."""
+        """End links of an earlier life, then scan with all adapters until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             for station in self._stations.values():
-                tasks.create_task(station.scanner.run(), name=f"scan {station.adapter.name}")
+                tasks.create_task(station.run(), name=f"scan {station.adapter.name}")
 
     @property
     def sightings(self) -> Mapping[str, Sighting]:
