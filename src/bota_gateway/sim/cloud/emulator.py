@@ -4,6 +4,7 @@ import asyncio
 import tempfile
 import time
 from contextlib import AsyncExitStack
+from email.utils import formatdate
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -145,6 +146,7 @@ class EmulatedCloud:
         return None if newest is None else self.objects.path(newest.key)
 
     async def _serve(self, stack: AsyncExitStack, app: web.Application, port: int) -> int:
+        app.on_response_prepare.append(self._stamp)
         runner = web.AppRunner(
             app,
             access_log=None,
@@ -156,8 +158,14 @@ class EmulatedCloud:
         await web.TCPSite(runner, LOOPBACK, port).start()
         return int(runner.addresses[0][1])
 
+    async def _stamp(self, _request: web.Request, response: web.StreamResponse) -> None:
+        """Answers carry the emulator's time, not the machine's: clients judge a URL's expiry by it."""
+        response.headers["Date"] = formatdate(self._now(), usegmt=True)
+
     def _s3_app(self, urls: PresignedUrls) -> web.Application:
-        server = S3Server(self.objects, urls, self.faults, self.counters, self.options, self._now, self._stopping)
+        server = S3Server(
+            self.objects, urls, self.faults, self.counters, self.options, self._now, self._stopping, self._save
+        )
         return server.app()
 
     def _api_app(self, urls: PresignedUrls) -> web.Application:

@@ -17,6 +17,7 @@ class Snapshot:
     """All that outlives the process."""
 
     home_key: str
+    life: int
     keys: list[Key] = field(default_factory=list)
     devices: list[Device] = field(default_factory=list)
     end_users: list[EndUser] = field(default_factory=list)
@@ -31,6 +32,7 @@ def save(directory: Path, world: World, objects: ObjectStore) -> None:
     """Writes the state; a reader sees the old one or the new one, never half of it."""
     snapshot = Snapshot(
         home_key=world.home_key,
+        life=world.ids.life,
         keys=list(world.keys.values()),
         devices=list(world.devices.by_id.values()),
         end_users=list(world.end_users.values()),
@@ -52,8 +54,10 @@ def load(directory: Path, world: World, objects: ObjectStore) -> bool:
     if not path.exists():
         return False
     snapshot = _SNAPSHOT.validate_json(path.read_bytes())
-    world.home_key = snapshot.home_key
-    world.keys = {key.secret: key for key in snapshot.keys}
+    world.ids.begin_life(snapshot.life + 1)
+    world.keys |= {key.secret: key for key in snapshot.keys}
+    if not world.key_was_chosen:
+        world.home_key = snapshot.home_key
     world.devices.by_id = {device.id: device for device in snapshot.devices}
     world.end_users = {user.id: user for user in snapshot.end_users}
     world.recordings = {recording.id: recording for recording in snapshot.recordings}

@@ -3,7 +3,7 @@
 import asyncio
 import base64
 import binascii
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -39,6 +39,7 @@ class S3Server:
         options: CloudOptions,
         now: WallClock,
         stopping: asyncio.Event,
+        changed: Callable[[], None],
     ) -> None:
         self._objects = objects
         self._urls = urls
@@ -47,6 +48,7 @@ class S3Server:
         self._options = options
         self._now = now
         self._requests = 0
+        self._changed = changed
         self._misbehaviour = Misbehaviour(self._commanded, stopping)
 
     def app(self) -> web.Application:
@@ -123,6 +125,7 @@ class S3Server:
             if isinstance(fault, BitRot) and incoming.size:
                 incoming.flip_bit(self._faults.random.randrange(incoming.size * 8))
             stored = await incoming.commit()
+        self._changed()
         self._counters.stored[_recording_of(key)] += 1
         return web.Response(status=200, headers={"ETag": stored.etag})
 

@@ -40,8 +40,8 @@ REFUSALS: Final[Mapping[str, tuple[int, str, str]]] = {
         400,
         "InvalidArgument",
         (
-            "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query string parameter "
-            "or the Authorization header should be specified"
+            "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query string "
+            "parameter or the Authorization header should be specified"
         ),
     ),
     "access_key": (403, "InvalidAccessKeyId", "The AWS Access Key Id you provided does not exist in our records."),

@@ -114,7 +114,13 @@ class Ids:
     """Makes identifiers and secrets; one seed gives the same ones in the same order."""
 
     def __init__(self, seed: int) -> None:
-        self._random = Random(f"ids of {seed}")
+        self._seed = seed
+        self.begin_life(0)
+
+    def begin_life(self, life: int) -> None:
+        """A restarted emulator must not make the ids of its earlier life again."""
+        self.life = life
+        self._random = Random(f"ids of {self._seed}, life {life}")
 
     def make(self, prefix: str, length: int = ID_LENGTH) -> str:
         """``prefix_`` and random letters and digits."""
@@ -137,7 +143,7 @@ class Devices:
         project: str = HOME_PROJECT,
         device_id: str | None = None,
     ) -> Device:
-        """Registers a recorder and binds it.
+        """Registers a recorder and binds it; one that is known already is taken as it is.
 
         Args:
             serial: as the recorder tells it over the air.
@@ -146,41 +152,54 @@ class Devices:
             project: another project's recorder is a stranger to our key.
             device_id: ``dev_`` id; None makes one.
         """
-        device = Device(
-            id=device_id or self._world.ids.make("dev"),
-            project=project,
-            serial=serial,
-            model=model,
-            created_at=self._world.now(),
-        )
-        self.by_id[device.id] = device
-        if end_user is not None:
-            self.bind(serial, end_user)
+        device = self.find(serial, project)
+        if device is None:
+            device = Device(
+                id=device_id or self._world.ids.make("dev"),
+                project=project,
+                serial=serial,
+                model=model,
+                created_at=self._world.now(),
+            )
+            self.by_id[device.id] = device
+        if end_user is not None and (device.end_user_id is None or end_user not in {"", device.end_user_id}):
+            self.bind(serial, end_user, project=project)
         return device
 
-    def bind(self, serial: str, end_user: str = "") -> Device:
-        """Binds, or re-binds, a recorder: its binding generation rises."""
-        device = self.by_serial(serial)
-        device.end_user_id = self._world.end_user(end_user, device.project).id
-        device.binding_generation += 1
-        return device
-
-    def unbind(self, serial: str) -> Device:
-        """Takes a recorder from its end user."""
-        device = self.by_serial(serial)
-        device.end_user_id = None
-        return device
-
-    def by_serial(self, serial: str) -> Device:
-        """The recorder with this serial.
+    def bind(self, serial: str, end_user: str = "", *, project: str = HOME_PROJECT) -> Device:
+        """Binds, or re-binds, a recorder: its binding generation rises.
 
         Raises:
             KeyError: no such recorder.
         """
-        for device in self.by_id.values():
-            if device.serial == serial:
-                return device
-        raise KeyError(f"no device with serial {serial} is registered")
+        device = self.by_serial(serial, project)
+        device.end_user_id = self._world.end_user(end_user, device.project).id
+        device.binding_generation += 1
+        return device
+
+    def unbind(self, serial: str, *, project: str = HOME_PROJECT) -> Device:
+        """Takes a recorder from its end user.
+
+        Raises:
+            KeyError: no such recorder.
+        """
+        device = self.by_serial(serial, project)
+        device.end_user_id = None
+        return device
+
+    def find(self, serial: str, project: str = HOME_PROJECT) -> Device | None:
+        """The project's recorder with this serial."""
+        return next((device for device in self.of(project) if device.serial == serial), None)
+
+    def by_serial(self, serial: str, project: str = HOME_PROJECT) -> Device:
+        """The project's recorder with this serial.
+
+        Raises:
+            KeyError: no such recorder.
+        """
+        if (device := self.find(serial, project)) is None:
+            raise KeyError(f"no device with serial {serial} is registered")
+        return device
 
     def of(self, project: str) -> list[Device]:
         """A project's recorders, newest first."""
@@ -197,6 +216,7 @@ class World:
         self.end_users: dict[str, EndUser] = {}
         self.recordings: dict[str, Recording] = {}
         self.keys: dict[str, Key] = {}
+        self.key_was_chosen = options.api_key is not None
         self.home_key = options.api_key or self.ids.make("sk_test", 32)
         self.add_key(self.home_key)
 
