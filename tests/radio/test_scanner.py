@@ -229,7 +229,7 @@ async def test_a_start_that_hangs_is_given_up() -> None:
 
 
 @virtual_time
-async def test_an_error_of_any_class_is_survived() -> None:
+async def test_a_key_error_of_bleak_is_survived() -> None:
     """Bleak lets KeyError and AssertionError through; the scanner goes on all the same."""
 
     async def fail() -> None:

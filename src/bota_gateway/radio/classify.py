@@ -19,8 +19,21 @@ from bleak.exc import (
     BleakGATTProtocolErrorCode,
 )
 from dbus_fast import AuthError
+from dbus_fast.errors import DBusFastError
 
 from bota_gateway.errors import ConnectKind
+
+BACKEND_FAILURES: Final = (
+    BleakError,
+    DBusFastError,
+    OSError,  # the bus's socket, and TimeoutError
+    EOFError,  # the bus hung up
+    AssertionError,  # bleak asserts that it has a bus, which it drops when the device disconnects between two tries
+    AttributeError,  # the same, where it does not assert
+    KeyError,  # objects that BlueZ removed while bleak was reading them
+    RuntimeError,
+)
+"""What a call of bleak may raise for reasons of the radio. Anything else is a fault of our own and not hidden."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,8 +211,9 @@ def is_link_loss(error: BaseException) -> bool:
     if isinstance(error, BleakError):
         text = describe(error).lower()
         return any(part in text for part in _LINK_GONE_TEXTS)
-    # bleak asserts that it has a bus, which it drops when the device disconnects between two tries of a call.
-    return isinstance(error, (OSError, EOFError, AssertionError)) and not isinstance(error, TimeoutError)
+    return isinstance(error, (OSError, EOFError, AssertionError, AttributeError)) and not isinstance(
+        error, TimeoutError
+    )
 
 
 def needs_pairing(error: BaseException) -> bool:

@@ -8,7 +8,7 @@ import structlog
 from bota_gateway.config import NotifyMode
 from bota_gateway.errors import ConnectError
 from bota_gateway.radio.adapters import Adapter
-from bota_gateway.radio.classify import advise, classify, describe
+from bota_gateway.radio.classify import BACKEND_FAILURES, advise, classify, describe
 from bota_gateway.radio.link import Link
 from bota_gateway.radio.sightings import Sighting
 
@@ -28,7 +28,7 @@ async def open_link(sighting: Sighting, adapter: Adapter, notify: NotifyMode) ->
     try:
         try:
             await link.open()
-        except Exception as error:
+        except BACKEND_FAILURES as error:
             raise _connect_error(sighting, error) from error
         yield link
     finally:

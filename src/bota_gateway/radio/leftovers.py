@@ -12,7 +12,7 @@ from bota_gateway.config import NotifyMode
 from bota_gateway.protocol.uuids import BOTA_SERVICES
 from bota_gateway.radio.adapters import Adapter
 from bota_gateway.radio.bounded import bounded
-from bota_gateway.radio.classify import describe
+from bota_gateway.radio.classify import BACKEND_FAILURES, describe
 from bota_gateway.radio.const import RSSI_UNKNOWN, SCAN_START_S
 from bota_gateway.radio.link import Link
 
@@ -28,7 +28,7 @@ async def end_leftover_links(adapter: Adapter) -> int:
         return 0  # no daemon below that could outlive us
     try:
         found = await bounded(_connected(adapter), limit=SCAN_START_S)
-    except Exception as error:  # noqa: BLE001 - bleak raises what it likes; the scanner will tell what is wrong
+    except BACKEND_FAILURES as error:  # the scanner will tell what is wrong
         log.warning("leftover_search_failed", adapter=adapter.name, reason=describe(error))
         return 0
     for device in found:
@@ -47,7 +47,7 @@ async def _end(device: BLEDevice, adapter: Adapter) -> None:
     link = Link(device, adapter=adapter.name, rssi=RSSI_UNKNOWN, notify=NotifyMode.AUTO, backend=adapter.client_backend)
     try:
         await link.open()
-    except Exception as error:  # noqa: BLE001 - a failed takeover ends the connection, too: bleak disconnects then
+    except BACKEND_FAILURES as error:  # this ends the connection, too: bleak disconnects then
         log.debug("leftover_takeover_failed", address=device.address, reason=describe(error))
     finally:
         await link.close()

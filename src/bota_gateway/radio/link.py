@@ -17,7 +17,7 @@ from bleak.uuids import normalize_uuid_str
 from bota_gateway.config import NotifyMode
 from bota_gateway.errors import GattError, LinkLostError
 from bota_gateway.radio.bounded import EndedError, bounded, uninterrupted
-from bota_gateway.radio.classify import describe, is_link_loss, needs_pairing
+from bota_gateway.radio.classify import BACKEND_FAILURES, describe, is_link_loss, needs_pairing
 from bota_gateway.radio.const import (
     ATT_HEADER,
     CONNECT_HARD_S,
@@ -187,7 +187,7 @@ class Link:
     async def _disconnect(self) -> None:
         try:
             await bounded(self._client.disconnect(), limit=DISCONNECT_S)
-        except Exception as error:  # noqa: BLE001 - with a dead bluetoothd bleak raises what it likes; nothing to save
+        except BACKEND_FAILURES as error:
             log.warning("link_close_failed", address=self.address, adapter=self.adapter, reason=describe(error))
         self._on_lost()
 
@@ -223,7 +223,7 @@ class Link:
                     f"Recorder at {self.address} gave no answer within {timeout:g} s while {what}.",
                     code="radio_gatt_timeout",
                 ) from None
-            except Exception as error:  # bleak raises anything from KeyError to EOFError
+            except BACKEND_FAILURES as error:
                 raise self._translated(what, error) from error
 
     def _translated(self, what: str, error: Exception) -> LinkLostError | GattError:

@@ -12,7 +12,7 @@ from bleak.backends.scanner import AdvertisementData
 
 from bota_gateway.radio.adapters import Adapter
 from bota_gateway.radio.bounded import bounded, uninterrupted
-from bota_gateway.radio.classify import advise, classify, describe
+from bota_gateway.radio.classify import BACKEND_FAILURES, advise, classify, describe
 from bota_gateway.radio.const import (
     PAUSE_S,
     RSSI_UNKNOWN,
@@ -84,7 +84,7 @@ class Scanner:
             self._idle.clear()
             try:
                 await self._scan()
-            except Exception as error:  # noqa: BLE001 - bleak raises anything from KeyError to EOFError; all mean "retry"
+            except BACKEND_FAILURES as error:
                 wait = self._note_failure(error)
             else:
                 wait = 0.0
@@ -135,7 +135,7 @@ class Scanner:
     async def _stop(self, scanner: BleakScanner) -> None:
         try:
             await bounded(scanner.stop(), limit=SCAN_STOP_S)
-        except Exception as error:  # noqa: BLE001 - as in `run`; the next start shows whether it matters
+        except BACKEND_FAILURES as error:  # the next start shows whether it matters
             self._troubled = True
             log.warning("scan_stop_failed", adapter=self._adapter.name, reason=describe(error), advice=advise(error))
         self._count_quiet()
