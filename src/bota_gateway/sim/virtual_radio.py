@@ -55,8 +55,16 @@ class VirtualRadio(link.LocalLink):
         """
         return await self.station(name, address=address, max_links=max_links)
 
-    async def station(self, name: str, *, address: str | None = None, max_links: int | None = None) -> Device:
+    async def station(
+        self, name: str, *, address: str | None = None, max_links: int | None = None, device_name: str | None = None
+    ) -> Device:
         """Adds a station of any kind, powered on, and returns the bumble device on top of it.
+
+        Args:
+            name: How this radio's other methods call it.
+            address: Its random static address; None for one made from the name.
+            max_links: Connections it can hold; None for any number.
+            device_name: What its generic access service says; None for ``name``.
 
         Raises:
             ValueError: The name is taken.
@@ -66,7 +74,7 @@ class VirtualRadio(link.LocalLink):
         controller = VirtualController(name, self, max_links=max_links)
         self._stations[name] = controller
         host = QuickHost(controller, controller)
-        device = Device(name=name, address=hci.Address(address or address_from(name)), host=host)
+        device = Device(name=device_name or name, address=hci.Address(address or address_from(name)), host=host)
         host.device = device
         await device.power_on()
         return device

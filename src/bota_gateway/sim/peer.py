@@ -1,0 +1,68 @@
+"""The central that a simulated recorder is connected to, as the recorder sees it."""
+
+import asyncio
+from contextlib import suppress
+
+from bumble import att
+from bumble.core import BaseBumbleError
+from bumble.device import Connection
+
+HIGH_WATER = 64
+"""HCI packets on their way at which sending pauses: a controller's buffers, so the host's own queue stays short."""
+
+
+class Peer:
+    """Sends notifications to one central, no faster than the air takes them.
+
+    Works over the virtual radio and over a real controller alike: both report completed packets.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.subscribed: set[int] = set()
+        """Handles of the characteristics the central wants to be notified of."""
+        queue = connection.data_packet_queue
+        if queue is None:
+            raise ValueError("The connection has no data queue")
+        self._queue = queue
+        self._flow = asyncio.Event()
+        queue.on("flow", self._flow.set)
+
+    @property
+    def largest_value(self) -> int:
+        """Bytes that one notification may carry: the ATT MTU less its header."""
+        return int(self.connection.att_mtu) - 3
+
+    @property
+    def full(self) -> bool:
+        """Whether to await `room` before sending more."""
+        return self._queue.pending >= HIGH_WATER
+
+    def notify(self, handle: int, value: bytes) -> bool:
+        """Sends one notification, cut to what the MTU allows; False when the central has not subscribed."""
+        if handle not in self.subscribed:
+            return False
+        header = bytes((att.Opcode.ATT_HANDLE_VALUE_NOTIFICATION,)) + handle.to_bytes(2, "little")
+        self.connection.send_l2cap_pdu(att.ATT_CID, header + value[: self.largest_value])
+        return True
+
+    async def room(self) -> None:
+        """Waits until the air has taken enough of what was sent."""
+        while self.full:
+            self._flow.clear()
+            await self._flow.wait()
+
+    async def drained(self) -> None:
+        """Waits until the air has taken everything."""
+        while self._queue.pending:
+            self._flow.clear()
+            await self._flow.wait()
+
+    async def disconnect(self) -> None:
+        """Ends the link; nothing happens when it has ended already."""
+        with suppress(BaseBumbleError):
+            await self.connection.disconnect()
+
+    def close(self) -> None:
+        """The link has ended."""
+        self._queue.remove_listener("flow", self._flow.set)
