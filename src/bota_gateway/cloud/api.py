@@ -8,6 +8,7 @@ from random import Random
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
+import structlog
 from pydantic import SecretStr
 
 from bota_gateway.cloud.answers import (
@@ -34,6 +35,7 @@ from bota_gateway.config import CloudSettings
 from bota_gateway.errors import CloudProtocolError, CloudRefusedError, CloudUnreachableError
 from bota_gateway.model import WallClock
 
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 _REFUSALS: Final = {
@@ -121,7 +123,7 @@ class BotaApi:
 
     def devices(self) -> AsyncIterator[CloudDevice]:
         """Every device of the project, page by page. There is no filter by serial in any generation."""
-        return self._walk(Call.INVENTORY, "/devices", {}, parse_device)
+        return self._walk(Call.INVENTORY, "/devices", {}, _device_if_readable)
 
     # -- recordings --------------------------------------------------------------------------------------------
 
@@ -173,7 +175,7 @@ class BotaApi:
         return recording
 
     async def _walk(
-        self, call: Call, route: str, query: Mapping[str, str | int], parse: Callable[[Mapping[str, Any]], T]
+        self, call: Call, route: str, query: Mapping[str, str | int], parse: Callable[[Mapping[str, Any]], T | None]
     ) -> AsyncIterator[T]:
         """Every row of a list: by cursor where the answer has one, else by offset ("Lists and pagination").
 
@@ -189,7 +191,8 @@ class BotaApi:
             fresh = [row for row in page.rows if str(row.get("id")) not in seen]
             for row in fresh:
                 seen.add(str(row.get("id")))
-                yield parse(row)
+                if (item := parse(row)) is not None:
+                    yield item
             if page.next_cursor is None and not (page.has_more and page.rows):
                 return
             if not fresh or page.next_cursor in cursors:
@@ -274,6 +277,15 @@ class BotaApi:
             code=code,
             remedy=remedy,
         )
+
+
+def _device_if_readable(row: Mapping[str, Any]) -> CloudDevice | None:
+    """One device that can't be read must not hide the others of the project."""
+    try:
+        return parse_device(row)
+    except CloudProtocolError as error:
+        log.warning("cloud_device_unreadable", why=error.message)
+        return None
 
 
 def _limits(settings: CloudSettings) -> BudgetLimits:

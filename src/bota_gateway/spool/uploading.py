@@ -1,5 +1,6 @@
 """Upload's side of custody: from captured to stored, with waiting, parking and retrying."""
 
+import json
 from collections.abc import Collection
 
 from bota_gateway.errors import SpoolError
@@ -46,14 +47,17 @@ class Uploading(Room, Part):
         )
         return next((to_recording(row) for row in rows if row["id"] not in exclude), None)
 
-    async def next_upload_at(self) -> float | None:
-        """Unix time at which the next upload is due: the past when one is due now, None when there is none."""
+    async def next_upload_at(self, exclude: Collection[int] = ()) -> float | None:
+        """Unix time at which the next upload is due, leaving out those under way.
+
+        The past when one is due now, None when there is none.
+        """
         rows = await self._db.read(
             f"""
             SELECT min(CASE WHEN waiting_since > ? THEN 0 ELSE coalesce(next_attempt_at, 0) END) FROM recordings
-            WHERE state IN {STATES_TO_UPLOAD}
+            WHERE state IN {STATES_TO_UPLOAD} AND id NOT IN (SELECT value FROM json_each(?))
             """,  # noqa: S608 - state names only
-            (self._now(),),
+            (self._now(), json.dumps(sorted(exclude))),
         )
         at: float | None = rows[0][0]
         return at

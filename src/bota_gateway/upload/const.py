@@ -1,0 +1,71 @@
+"""Numbers of the upload, each once, with its reason. Sources: docs/cloud-api.md, by section title."""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from bota_gateway.cloud.breaker import Ladder
+
+PIECE_BYTES: Final = 1 << 20
+"""Pieces of a PUT: at 1 MiB httpx reaches 0.95 of curl's speed in 12 MB of memory; larger ones only cost memory."""
+
+URLS_IN_A_ROW: Final = 3
+"""Upload URLs found expired in a row before it is left for later: a fourth would find the same ("Failure table")."""
+
+INTEGRITY_ROUNDS: Final = 3
+"""Full uploads after which stored bytes that differ from ours are a human's matter ("Failure table")."""
+
+CONFLICTS: Final = 5
+"""409s to one create, with nothing to be found in the cloud, before a human must look."""
+
+LOOK_BACK_MARGIN_S: Final = 600.0
+"""How far before the intent a list is searched for a lost recording: clocks differ, requests are queued."""
+
+LOOK_BACK_ROWS: Final = 100
+"""Rows that are searched whatever their time, in case the hub's clock was wrong at the time of the intent."""
+
+LOOK_BACK_AT_MOST: Final = 5000
+"""Rows after which a search ends without result: it would eat the budget of a whole fleet."""
+
+DIRECTORY_FRESH_S: Final = 600.0
+"""How long a walk of the device list answers for serials in it: a walk costs one call per hundred devices."""
+
+DIRECTORY_MISS_FRESH_S: Final = 60.0
+"""How long it answers for serials not in it: one registered a minute ago must not count as a stranger for a day."""
+
+BOUND_RECHECK_S: Final = 900.0
+"""How often the binding of a recorder in use is read again, so that a capture is filed under its present wearer."""
+
+UNBOUND_RECHECK_S: Final = 300.0
+"""How often an unbound recorder is asked about: somebody is probably setting it up right now."""
+
+IN_USE_S: Final = 3600.0
+"""A recorder seen within this time counts as in use; others are not asked about."""
+
+LONGEST_NAP_S: Final = 3600.0
+"""It is looked again this often although nothing is due: a wall clock that was set is noticed then."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How long causes wait. Ladders double up to their cap, and never end."""
+
+    network: Ladder = field(default=Ladder(2.0, 300.0))
+    """No usable answer: short cap, because the pause of the whole cloud (cloud/budget.py) is what spares it."""
+    refused: Ladder = field(default=Ladder(60.0, 3600.0))
+    """Answers that say no without saying what would help."""
+    lost_create: Ladder = field(default=Ladder(10.0, 600.0))
+    """A create that is still under way shows in the list after some seconds; sooner looks would miss it."""
+    repeat_create_s: float = 30.0
+    """A create is not repeated sooner after its first intent, so that at least two looks come before it."""
+    unresolved: Ladder = field(default=Ladder(30.0, 300.0))
+    """Whose it is will be known when the registrar could ask."""
+    verifying: tuple[float, ...] = (2.0, 4.0, 8.0, 10.0)
+    """Between repeats of a completion that is being verified; the last one repeats ("Complete")."""
+    verifying_at_most_s: float = 300.0
+    """How long that is kept up before it waits longer between repeats."""
+    verifying_later_s: float = 180.0
+    """Between repeats after that."""
+    verifying_spread_s: float = 1.0
+    """Each recording under verification adds this to the waits of all, so that they stay within the budget."""
+    verifying_spread_cap_s: float = 30.0
+    """Longest wait that the number of recordings under verification leads to."""

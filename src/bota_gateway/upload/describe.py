@@ -1,0 +1,43 @@
+"""What the cloud is told of a capture, and the keys that recognise it again."""
+
+import hashlib
+from typing import Final
+
+from bota_gateway.cloud import NewRecording
+from bota_gateway.cloud.transport import USER_AGENT
+from bota_gateway.model import Recording
+
+CAPTURE_KEY: Final = "capture_key"
+"""Name in ``metadata``: the only thing by which a recording can be found again after a lost answer."""
+
+
+def capture_key(recording: Recording) -> str:
+    """Deterministic from what was captured, so that it is the same even after a spool was lost.
+
+    Also the first idempotency key: letters, digits and ``-`` only, well below 255 characters.
+    """
+    key = recording.key
+    parts = (key.serial, key.file_id, str(key.started_at), str(recording.sha256))
+    return f"bg-{hashlib.sha256('/'.join(parts).encode()).hexdigest()[:40]}"
+
+
+def new_recording(recording: Recording, *, hub_id: str, send_device_id: bool) -> NewRecording:
+    """The facts of ``POST /recordings``; everything needed to recognise it, because nothing can be added later."""
+    key, binding = recording.key, recording.binding
+    return NewRecording(
+        device_id=binding.device_id if send_device_id else None,
+        end_user_id=str(binding.end_user_id),
+        started_at=key.started_at,
+        duration_s=recording.duration_s,
+        metadata={
+            CAPTURE_KEY: capture_key(recording),
+            "serial_number": key.serial,
+            "device_file_id": key.file_id,
+            "started_at": key.started_at,
+            "duration_seconds": recording.duration_s,
+            "size_bytes": recording.size_bytes or 0,
+            "sha256": str(recording.sha256),
+            "gateway": USER_AGENT,
+            "hub": hub_id,
+        },
+    )

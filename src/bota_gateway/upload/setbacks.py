@@ -1,0 +1,101 @@
+"""What ends an attempt short of its goal: waiting, needing a human, or being verified."""
+
+from enum import StrEnum
+
+from bota_gateway.cloud.breaker import Ladder
+from bota_gateway.errors import CloudError, CloudRefusedError
+from bota_gateway.upload.const import Timing
+
+
+class Why(StrEnum):
+    """Codes of reasons that upload gives, beside those of the cloud's own errors (docs/errors.md)."""
+
+    CREATE_UNKNOWN = "upload_create_unknown"
+    """The answer to create was lost; it is looked for before it is tried again."""
+    CREATE_CONFLICT = "upload_create_conflict"
+    """Create is answered 409, and no recording of this capture is to be found."""
+    CREATE_REFUSED = "upload_create_refused"
+    """Create is refused for what it says."""
+    OWNER_GONE = "upload_owner_gone"
+    """The end user who wore the recorder is not in the project any more."""
+    URL_REFUSED = "upload_url_refused"
+    """An upload URL is refused although the recording waits for its bytes."""
+    UNSUPPORTED_AUDIO = "upload_unsupported_audio"
+    """The first bytes are none of a type that the API takes."""
+    P10_NEEDS_RELAY = "upload_p10_needs_relay"
+    """Ciphertext that only the relay can take; at a presigned URL it would be stored undecryptable."""
+    GONE = "upload_recording_gone"
+    """The cloud does not know the recording it gave us an id for."""
+    INTEGRITY = "upload_integrity_failure"
+    """What the cloud stored differs from what was sent, again and again."""
+    NOT_PROVED = "upload_not_proved"
+    """The cloud took it but proves no digest, and unproved ones are not accepted."""
+    FAILED = "upload_failed_in_cloud"
+    """The cloud says failed, and no digest is proved."""
+    VERIFYING = "upload_verifying"
+    """The cloud is comparing the digest."""
+    BIT_ROT = "spool_bit_rot"
+    """The bytes in the spool are not those that were captured."""
+    UNRESOLVED = "recorder_unresolved"
+    """The cloud has not been asked yet whose the recorder is."""
+    UNBOUND = "recorder_unbound"
+    """The recorder belongs to nobody."""
+    NOT_IN_PROJECT = "recorder_not_in_project"
+    """The recorder is not in this key's project."""
+    REBOUND = "recorder_rebound"
+    """The recorder belongs to somebody else since the capture."""
+    INTERNAL = "upload_internal_error"
+    """A fault of the gateway."""
+
+
+class Setback(Exception):  # noqa: N818 - not an error: an expected end of an attempt
+    """An attempt ends here."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(f"{code}: {detail}")
+        self.code = code
+        self.detail = detail
+
+
+class Postponed(Setback):
+    """It is tried again, by itself: after ``after_s`` if given, else by ``ladder``."""
+
+    def __init__(self, code: str, detail: str, *, ladder: Ladder, after_s: float | None = None) -> None:
+        super().__init__(code, detail)
+        self.ladder = ladder
+        self.after_s = after_s
+
+
+class Parked(Setback):
+    """Only a human can help; the detail says how."""
+
+
+class Gone(Setback):
+    """The cloud does not know the recording it gave us an id for."""
+
+    def __init__(self, cloud_id: str | None) -> None:
+        super().__init__(
+            Why.GONE,
+            f"The cloud does not know {cloud_id}: deleted there, or the key is another project's. Check the key; "
+            "a retry uploads it as a new recording.",
+        )
+
+
+class StillVerifying(Setback):
+    """Completion was accepted, the proof is under way."""
+
+    def __init__(self) -> None:
+        super().__init__(Why.VERIFYING, "the cloud is comparing the digest of what it stored")
+
+
+def outcome_unknown(error: CloudError) -> bool:
+    """Whether a write may have been done all the same: no answer, an unreadable one, or a server's fault."""
+    return not isinstance(error, CloudRefusedError) or error.status >= 500
+
+
+def setback_of(error: CloudError, timing: Timing) -> Postponed:
+    """The wait for a failed call that the step itself has no better answer to."""
+    if outcome_unknown(error):
+        return Postponed(error.error_code, error.message, ladder=timing.network)
+    after_s = error.retry_after_s if isinstance(error, CloudRefusedError) else None
+    return Postponed(error.error_code, error.message, ladder=timing.refused, after_s=after_s)

@@ -1,0 +1,188 @@
+"""Carries captured recordings to stored, several at once, each at its own pace."""
+
+import asyncio
+from collections.abc import Awaitable
+from random import Random
+
+import structlog
+from structlog.contextvars import bound_contextvars
+
+from bota_gateway.cloud import BotaApi
+from bota_gateway.config import CloudSettings
+from bota_gateway.errors import CloudError, SpoolError
+from bota_gateway.model import Custody, Recording, WallClock
+from bota_gateway.spool import Spool
+from bota_gateway.upload.completing import Completing
+from bota_gateway.upload.const import LONGEST_NAP_S, Timing
+from bota_gateway.upload.creating import Creating
+from bota_gateway.upload.putting import Putting
+from bota_gateway.upload.setbacks import Gone, Parked, Postponed, Setback, StillVerifying, Why, setback_of
+from bota_gateway.upload.tools import Tools, Working
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+
+class Uploader:
+    """Takes the oldest recording that has something to do, as far as it goes now.
+
+    Args:
+        spool: Where recordings wait, and where every step is written down before and after it is taken.
+        api: The cloud, entered.
+        settings: The ``[cloud]`` section.
+        now: The wall clock; times of next attempts are told in it.
+        hub_id: Names this hub in a recording's metadata.
+        timing: How long causes wait.
+        rng: Jitter.
+    """
+
+    def __init__(
+        self,
+        spool: Spool,
+        api: BotaApi,
+        settings: CloudSettings,
+        now: WallClock,
+        hub_id: str,
+        *,
+        timing: Timing | None = None,
+        rng: Random | None = None,
+    ) -> None:
+        self._tools = Tools(spool, api, settings, now, hub_id, timing or Timing())
+        self._spool = spool
+        self._rng = rng or Random()  # noqa: S311 - jitter
+        self._creating = Creating(self._tools)
+        self._putting = Putting(self._tools)
+        self._completing = Completing(self._tools)
+        self._choosing = asyncio.Lock()
+        self._verifying = 0
+        self.working: dict[int, Working] = {}
+        """What is under way now, by the recording's number in the spool."""
+
+    async def run(self) -> None:
+        """Upload until cancelled. A recording that fails waits or is parked, and holds no other up.
+
+        Raises:
+            SpoolError: The spool can't be written: nothing more can be promised.
+        """
+        async with asyncio.TaskGroup() as group:
+            for number in range(self._tools.settings.parallel_uploads):
+                group.create_task(self._work(group), name=f"upload-{number}")
+
+    async def _work(self, group: asyncio.TaskGroup) -> None:
+        while True:
+            async with self._choosing:
+                recording = await self._next()
+                key = recording.key
+                self.working[recording.id] = Working(
+                    key.serial, key.file_id, recording.size_bytes or 0, recording.state
+                )
+            with bound_contextvars(recorder=key.serial, recording=key.file_id):
+                verifying = await self._attempt(recording, self._carry(recording))
+                if verifying:
+                    group.create_task(self._verify(recording), name=f"verify-{recording.id}")
+                else:
+                    self._done(recording)
+
+    async def _next(self) -> Recording:
+        """The next recording to work at, as soon as there is one."""
+        while True:
+            revision = self._spool.revision
+            now = self._tools.now()
+            recording = await self._spool.next_upload(now, exclude=self.working)
+            if recording is not None:
+                return recording
+            due = await self._spool.next_upload_at(exclude=self.working)
+            nap = LONGEST_NAP_S if due is None else min(LONGEST_NAP_S, max(0.0, due - now))
+            try:
+                async with asyncio.timeout(nap):
+                    await self._spool.wait_for_change(revision)
+            except TimeoutError:
+                continue
+
+    async def _carry(self, recording: Recording) -> None:
+        """Step by step until it is stored; ends early by a setback."""
+        working = self.working[recording.id]
+        while True:
+            working.step = recording.state
+            match recording.state:
+                case Custody.CAPTURED:
+                    step = self._creating.run(recording)
+                case Custody.CREATED:
+                    step = self._putting.run(recording, working)
+                case Custody.PUT | Custody.COMPLETING:
+                    step = self._completing.run(recording)
+                case _:
+                    return
+            recording = await self._or_anew(recording, step)
+
+    async def _or_anew(self, recording: Recording, step: Awaitable[Recording]) -> Recording:
+        try:
+            return await step
+        except Gone as gone:
+            return await self._tools.anew(recording, gone)
+
+    async def _attempt(self, recording: Recording, attempt: Awaitable[None]) -> bool:
+        """Make an attempt and write down how it ended; True if the cloud is verifying and nothing is written yet."""
+        timing = self._tools.timing
+        try:
+            await attempt
+        except StillVerifying:
+            return True
+        except Setback as setback:
+            await self._write_down(recording, setback)
+        except CloudError as error:
+            await self._write_down(recording, setback_of(error, timing))
+        except SpoolError:
+            raise
+        except Exception:
+            log.exception("upload_failed_unexpectedly", code=Why.INTERNAL.value)
+            detail = "A fault of the gateway; the log has it. Report it."
+            await self._write_down(recording, Postponed(Why.INTERNAL, detail, ladder=timing.refused))
+        return False
+
+    async def _write_down(self, recording: Recording, setback: Setback) -> None:
+        if isinstance(setback, Parked):
+            await self._spool.park(recording.id, code=setback.code, detail=setback.detail)
+            log.error("recording_parked", code=setback.code, why=setback.detail)
+            return
+        row = await self._spool.recording(recording.id)
+        wait = setback.ladder.step(row.attempts) if isinstance(setback, Postponed) else 0.0
+        if isinstance(setback, Postponed) and setback.after_s is not None:
+            wait = setback.after_s
+        at = self._tools.now() + wait * self._rng.uniform(1.0, 1.2)
+        await self._spool.postpone(recording.id, code=setback.code, detail=setback.detail, next_attempt_at=at)
+        log.warning("upload_postponed", code=setback.code, why=setback.detail, next_attempt_at=at)
+
+    # -- verification ------------------------------------------------------------------------------------------
+
+    async def _verify(self, recording: Recording) -> None:
+        """Repeat the completion until the cloud has verified; beside the workers, who go on with other recordings."""
+        with bound_contextvars(recorder=recording.key.serial, recording=recording.key.file_id):
+            self._verifying += 1
+            try:
+                await self._attempt(recording, self._await_proof(recording))
+            finally:
+                self._verifying -= 1
+                self._done(recording)
+
+    async def _await_proof(self, recording: Recording) -> None:
+        timing, loop = self._tools.timing, asyncio.get_running_loop()
+        until = loop.time() + timing.verifying_at_most_s
+        setback = StillVerifying()
+        at = self._tools.now() + timing.verifying_at_most_s
+        row = await self._spool.postpone(recording.id, code=setback.code, detail=setback.detail, next_attempt_at=at)
+        log.info("recording_verifying", cloud_id=row.cloud_id)
+        repeat = 0
+        while loop.time() < until:
+            wait = timing.verifying[min(repeat, len(timing.verifying) - 1)]
+            spread = min(timing.verifying_spread_cap_s, self._verifying * timing.verifying_spread_s)
+            await asyncio.sleep(max(wait, spread) * self._rng.uniform(1.0, 1.1))
+            repeat += 1
+            try:
+                row = await self._or_anew(row, self._completing.ask(row))
+            except StillVerifying:
+                continue
+            return await self._carry(row)
+        raise Postponed(Why.VERIFYING, setback.detail, ladder=timing.refused, after_s=timing.verifying_later_s)
+
+    def _done(self, recording: Recording) -> None:
+        self.working.pop(recording.id, None)
