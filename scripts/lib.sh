@@ -54,7 +54,7 @@ install_locked() {
     shift
     for name in "$@"; do requirements+=(--requirement "scripts/locked/$name.txt"); done
     "$directory/bin/python" -m pip install -qq --no-input --disable-pip-version-check --require-hashes \
-        "${requirements[@]}" || die "could not install into $directory; pip says why above, and running it again goes on"
+        "${requirements[@]}" || die "could not install into $directory; pip says why above (is there a network?). Run it again to go on"
 }
 
 # is_installed DIRECTORY LEVEL...: whether the environment is complete at one of these levels, for this clone, as locked now.
