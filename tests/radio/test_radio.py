@@ -162,7 +162,7 @@ async def test_a_failed_connect_is_classified_and_the_next_starts_clean(error: E
         assert air.told[-1] == f"disconnect {ONE}"
         await asyncio.sleep(0.1)
         assert clean(radio, air)
-        assert ONE in radio.sightings
+        assert (ONE in radio.sightings) == (kind is not ConnectKind.GONE)
         air.connect = two_seconds
         await hold(radio, sighting, 1)
 

@@ -159,10 +159,12 @@ async def test_a_deaf_adapter_loses_its_recorder() -> None:
 
 @virtual_time
 async def test_a_held_recorder_is_not_sighted() -> None:
-    """While we hold it, what BlueZ reports of it is our own doing; afterwards its advertising is an appearance."""
+    """Once connected, what BlueZ reports of it is our own doing; afterwards its advertising is an appearance."""
     pages = book()
     hear(pages)
     with pages.holding(ONE):
+        hear(pages, rssi=-42)
+        assert pages.sightings[ONE].rssi == -42
         pages.connected(ONE)
         assert not pages.sightings
         hear(pages)
@@ -181,6 +183,34 @@ async def test_old_sightings_are_forgotten() -> None:
     await asyncio.sleep(FORGET_S + 1)
     hear(pages, TWO)
     assert list(pages.sightings) == [TWO]
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.none() | st.text(max_size=8) | st.just("Bota Pin"),
+            st.dictionaries(st.integers(0, 0xFFFF) | st.just(MANUFACTURER_ID), st.binary(max_size=12), max_size=3),
+            st.lists(st.text(max_size=4) | st.just(CONTROL_SERVICE), max_size=3),
+            st.integers(-127, 20),
+        ),
+        max_size=20,
+    )
+)
+def test_no_advertisement_can_break_the_book(
+    packets: list[tuple[str | None, dict[int, bytes], list[str], int]],
+) -> None:
+    """Anybody may send anything; a recorder once recognised stays one while it is heard."""
+
+    async def play() -> None:
+        pages = book()
+        recognised = False
+        for name, manufacturer_data, services, rssi in packets:
+            hear(pages, name=name, manufacturer_data=manufacturer_data, service_uuids=tuple(services), rssi=rssi)
+            recognised |= ONE in pages.sightings
+            assert (ONE in pages.sightings) == recognised
+
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+        runner.run(play())
 
 
 @given(

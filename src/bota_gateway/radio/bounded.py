@@ -54,7 +54,7 @@ async def uninterrupted(operation: Coroutine[Any, Any, T]) -> T:
             await asyncio.wait({task})
         except asyncio.CancelledError:
             cancelled = True
-    if cancelled:
+    if cancelled and not task.exception():
         raise asyncio.CancelledError
     return task.result()
 

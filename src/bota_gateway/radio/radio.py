@@ -108,10 +108,23 @@ class Radio:
             self._refuse_double(sighting)
             held.enter_context(self._book.holding(sighting.address))
             async with station.connecting, station.scanner.paused():
-                link = await held.enter_async_context(open_link(sighting, station.adapter, self._settings.notify))
+                link = await held.enter_async_context(self._open(sighting, station.adapter))
             self._book.connected(sighting.address)
             log.debug("connected", address=link.address, adapter=link.adapter, mtu=link.mtu, rssi=link.rssi)
             yield link
+
+    @asynccontextmanager
+    async def _open(self, sighting: Sighting, adapter: Adapter) -> AsyncIterator[Link]:
+        latest = self._book.sightings.get(sighting.address)  # seen again while this waited for its turn
+        if latest and latest.adapter == adapter.name:
+            sighting = latest
+        try:
+            async with open_link(sighting, adapter, self._settings.notify) as link:
+                yield link
+        except ConnectError as error:
+            if error.kind is ConnectKind.GONE:
+                self._book.forget(sighting.address)  # BlueZ has no such device until it is heard again
+            raise
 
     def _refuse_double(self, sighting: Sighting) -> None:
         if self._book.is_held(sighting.address):

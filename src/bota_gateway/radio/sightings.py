@@ -76,6 +76,8 @@ class SightingBook:
         """By adapter and address, the one heard last at the end."""
         self._sightings: dict[str, Sighting] = {}
         self._held: set[str] = set()
+        """Addresses that a link is made to, or held to."""
+        self._connected: set[str] = set()
         self._changed = asyncio.Event()
         self.revision = 0
 
@@ -93,7 +95,7 @@ class SightingBook:
     def heard(self, adapter: str, device: BLEDevice, data: AdvertisementData) -> None:
         """Take one advertisement, of anybody, as an adapter heard it."""
         address = device.address.upper()
-        if address in self._held or data.rssi == RSSI_UNKNOWN:
+        if address in self._connected or data.rssi == RSSI_UNKNOWN:
             return  # BlueZ calls back for any change of a device it knows, such as our own connecting and leaving
         at = asyncio.get_running_loop().time()
         key = (adapter, address)
@@ -108,19 +110,25 @@ class SightingBook:
 
     @contextmanager
     def holding(self, address: str) -> Iterator[None]:
-        """While a link is made and held, what seems to be heard from this address is not."""
+        """While a link to this address is waited for, made or held."""
         self._held.add(address)
         try:
             yield
         finally:
             self._held.discard(address)
+            self._connected.discard(address)
 
     def is_held(self, address: str) -> bool:
-        """Whether a link to this address is made or held."""
+        """Whether a link to this address is waited for, made or held."""
         return address in self._held
 
     def connected(self, address: str) -> None:
-        """The recorder no longer advertises: drop it, so that its next advertisement counts as an appearance."""
+        """The recorder no longer advertises; what seems to be heard of it, until `holding` ends, is not."""
+        self._connected.add(address)
+        self.forget(address)
+
+    def forget(self, address: str) -> None:
+        """Drop what is known, so that its next advertisement counts as an appearance."""
         for key in [key for key in self._heard if key[1] == address]:
             del self._heard[key]
         self._sightings.pop(address, None)
