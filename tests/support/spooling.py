@@ -101,7 +101,7 @@ async def bring_to(
         return row
     await spool.reconcile(serial, await _still_there(spool, row), complete=True)
     if state is Custody.FORGOTTEN:
-        await spool.forget_due(float("inf"), 0)
+        await spool._forget(row.id)
     return await spool.recording(row.id)
 
 

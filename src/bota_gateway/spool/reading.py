@@ -1,7 +1,7 @@
 """What can be read from the spool: recordings, their timelines, their audio."""
 
 import asyncio
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncGenerator, Collection
 
 from bota_gateway.errors import SpoolError
 from bota_gateway.model import Custody, Recording, TimelineEntry
@@ -46,7 +46,7 @@ class Reading(Part):
         rows = await self._db.read("SELECT * FROM timeline WHERE recording_id = ? ORDER BY id", (recording_id,))
         return [to_entry(row) for row in rows]
 
-    async def read_audio(self, recording_id: int, *, piece_bytes: int = PIECE_BYTES) -> AsyncIterator[bytes]:
+    async def read_audio(self, recording_id: int, *, piece_bytes: int = PIECE_BYTES) -> AsyncGenerator[bytes, None]:
         """The recording's bytes in pieces, the next one read while the caller sends the last.
 
         Memory stays near three pieces, however long the recording. Close it (``contextlib.aclosing``) when leaving

@@ -3,6 +3,7 @@
 Nothing is written before the file is known to be a spool of a version that this program understands.
 """
 
+import os
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -12,7 +13,7 @@ from pathlib import Path
 import aiosqlite
 import structlog
 
-from bota_gateway.errors import SpoolCorruptError, SpoolError, SpoolTooNewError
+from bota_gateway.errors import SpoolCorruptError, SpoolError, SpoolTooNewError, SpoolWriteError
 from bota_gateway.spool.const import (
     APPLICATION_ID,
     CHECKPOINT_PAGES,
@@ -51,6 +52,7 @@ async def connection(directory: Path, max_bytes: int) -> AsyncIterator[aiosqlite
             remedy="Install a newer Python or SQLite.",
         )
     path = directory / DATABASE_NAME
+    _make_private(path)
     with _said(path):
         db = await aiosqlite.connect(path, isolation_level=None, timeout=BUSY_S)
     try:
@@ -59,6 +61,14 @@ async def connection(directory: Path, max_bytes: int) -> AsyncIterator[aiosqlite
         yield db
     finally:
         await db.close()
+
+
+def _make_private(path: Path) -> None:
+    """Make the file, if there is none, readable by its owner alone; SQLite gives its log the same mode."""
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        raise SpoolWriteError(f"The spool {path} can't be written: {error.strerror or error}.") from error
 
 
 @contextmanager
@@ -127,16 +137,20 @@ async def _check(db: aiosqlite.Connection, path: Path) -> None:
 async def _migrate(db: aiosqlite.Connection, version: int) -> None:
     """Apply each newer schema file in a transaction of its own."""
     for number in range(version + 1, SCHEMA_VERSION + 1):
-        script = resources.files(__package__).joinpath("schema", f"{number:03}.sql").read_text("utf-8")
         try:
             await db.executescript(
-                f"BEGIN IMMEDIATE;\n{script}\n"
+                f"BEGIN IMMEDIATE;\n{schema(number)}\n"
                 f"PRAGMA application_id = {APPLICATION_ID};\nPRAGMA user_version = {number};\nCOMMIT;"
             )
         except BaseException:
             await db.rollback()
             raise
         log.info("spool_migrated", from_version=number - 1, to_version=number)
+
+
+def schema(number: int) -> str:
+    """The statements that make version ``number`` out of the one before."""
+    return resources.files(__package__).joinpath("schema", f"{number:03}.sql").read_text("utf-8")
 
 
 async def _settle(db: aiosqlite.Connection) -> None:
