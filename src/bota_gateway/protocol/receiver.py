@@ -193,7 +193,7 @@ class BatchReceiver:
 
     def tick(self, now: float) -> None:
         """Let time pass: nothing happens before ``deadline``."""
-        if now < self.deadline:
+        if self.outcome is not None or now < self.deadline:
             return
         if self._end is not None:
             self._conclude()

@@ -213,7 +213,7 @@ class ListCollector:
 
     def tick(self, now: float) -> None:
         """Let time pass: nothing happens before ``deadline``."""
-        if now < self.deadline:
+        if self.outcome is not None or now < self.deadline:
             return
         if now >= self._quiet_at:
             self._end("quiet", complete=self._assembler.whole)
