@@ -1,7 +1,8 @@
 """Finds dead references between the files of the tree; run by scripts/check.
 
-Looks at links in Markdown (files and anchors), and at mentions such as ``docs/protocol.md, "Recording list"`` in code:
-the file must be there and have that heading. Links to other sites are not followed: the check needs no network.
+Looks at links in Markdown (files and anchors), and at what code says of a document in docs/, alone or with a heading in
+quotes after a comma: the file must be there and have that heading. Links to other sites are not followed: the check
+needs no network.
 """
 
 import re
@@ -63,12 +64,15 @@ def dead_links(path: Path) -> Iterator[str]:
 
 def dead_mentions(path: Path) -> Iterator[str]:
     """Yield what is wrong with the documents that code or text mentions."""
-    for name, quoted in MENTION.findall(path.read_text()):
+    text = path.read_text(errors="replace")
+    for mention in MENTION.finditer(text):
+        name, quoted = mention.groups(default="")
         title = " ".join(quoted.replace("#", " ").split())
+        where = f"{path}:{text.count(chr(10), 0, mention.start()) + 1}"
         if not Path(name).is_file():
-            yield f"{path}: mentions {name}, which is not there"
+            yield f"{where}: no such document: {name}" + (f', "{title}"' if title else "")
         elif title and title not in headings(Path(name)):
-            yield f'{path}: mentions {name}, "{title}", which has no such heading'
+            yield f'{where}: no such heading: {name}, "{title}"'
 
 
 def main() -> None:
@@ -77,7 +81,7 @@ def main() -> None:
     for path in tracked():
         if path.suffix == ".md":
             wrong += dead_links(path)
-        if path.suffix in CODE_SUFFIXES | {".md"} and path != Path(__file__).relative_to(Path.cwd()):
+        elif path.suffix in CODE_SUFFIXES:
             wrong += dead_mentions(path)
     print("\n".join(wrong), end="\n" if wrong else "")
     sys.exit(bool(wrong))
