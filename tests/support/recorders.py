@@ -44,9 +44,11 @@ class Hub:
 
     @classmethod
     async def on(cls, radio: VirtualRadio, name: str = "hci0", *, max_links: int | None = None) -> "Hub":
+        """Adds an adapter to the radio."""
         return cls(await radio.adapter(name, max_links=max_links))
 
     async def find(self, address: str, timeout: float = 5.0) -> BLEDevice:
+        """Scans until the address advertises."""
         found = await BleakScanner.find_device_by_address(address, timeout, backend=self.scanner_class)
         assert found is not None, f"{address} does not advertise"
         return found
@@ -58,6 +60,7 @@ class Hub:
         timeout: float = 10.0,
         on_disconnect: Callable[[BleakClient], None] | None = None,
     ) -> BleakClient:
+        """A client that is not connected yet."""
         return BleakClient(device, on_disconnect, timeout=timeout, backend=self.client_class)
 
     @asynccontextmanager
@@ -78,15 +81,18 @@ class Visit:
         self._news = asyncio.Event()
 
     async def subscribe(self) -> None:
+        """Subscribes to everything a visit needs."""
         for uuid in (uuids.RECORDING_LIST, uuids.RECORDING_TRANSFER, uuids.TRANSFER_STATUS, uuids.DEVICE_STATUS):
             if self.client.services.get_characteristic(uuid) is not None:
-                await self.client.start_notify(uuid, self._hear)
+                await self.client.start_notify(uuid, self.hear)
 
-    def _hear(self, characteristic: BleakGATTCharacteristic, value: bytearray) -> None:
+    def hear(self, characteristic: BleakGATTCharacteristic, value: bytearray) -> None:
+        """Takes one notification."""
         self.heard.setdefault(characteristic.uuid, []).append(bytes(value))
         self._news.set()
 
     async def write(self, write: Write) -> None:
+        """Writes with response."""
         await self.client.write_gatt_char(write.characteristic, write.value, response=True)
 
     async def until(self, enough: Callable[[], bool]) -> None:
@@ -97,10 +103,12 @@ class Visit:
 
     @property
     def listed(self) -> list[bytes]:
+        """Notifications of the list so far."""
         return self.heard.setdefault(uuids.RECORDING_LIST, [])
 
     @property
     def transferred(self) -> list[bytes]:
+        """Notifications of the transfer so far."""
         return self.heard.setdefault(uuids.RECORDING_TRANSFER, [])
 
     async def list(self, quiet_s: float = 1.0) -> list[bytes]:
@@ -121,6 +129,7 @@ class Visit:
                 return
 
     async def start(self, stored: StoredRecording) -> None:
+        """Starts a transfer, forgetting the one before."""
         self.transferred.clear()
         await self.write(start_command(stored.recording_id))
 
@@ -131,16 +140,20 @@ class Visit:
         await self.quiet(1.0)
         return Pulled(list(self.transferred))
 
-    async def ack(self, **options: str) -> None:
-        await self.write(result_write(Opcode.ACK, **options))
+    async def ack(self, *, characteristic: str = uuids.TRANSFER_CONTROL, seq: int = 0) -> None:
+        """Acknowledges the transfer."""
+        await self.write(result_write(Opcode.ACK, characteristic=characteristic, seq=seq))
 
     async def nack(self) -> None:
+        """Asks for all of it again."""
         await self.write(result_write(Opcode.NACK))
 
     async def abort(self) -> None:
+        """Leaves it."""
         await self.write(result_write(Opcode.ABORT))
 
     async def confirm(self, stored: StoredRecording) -> None:
+        """Gives permission to delete."""
         await self.write(confirm_command(stored.recording_id))
 
 
@@ -152,24 +165,30 @@ class Pulled:
 
     @property
     def packets(self) -> list[Packet]:
+        """Decoded."""
         return [decode_packet(one) for one in self.raw]
 
     @property
     def data(self) -> bytes:
+        """Payloads of the DATA packets, as they came."""
         return b"".join(one.payload for one in self.packets if isinstance(one, Data))
 
     @property
     def sequences(self) -> list[int]:
+        """Sequence numbers of the DATA packets, as they came."""
         return [one.seq for one in self.packets if isinstance(one, Data)]
 
     @property
     def eof(self) -> Eof | None:
+        """The end packet, if one came."""
         return next((one for one in self.packets if isinstance(one, Eof)), None)
 
     @property
     def error(self) -> int | None:
+        """Code of the error packet, if one came."""
         return next((one.code for one in self.packets if isinstance(one, DeviceError)), None)
 
     @property
     def crc_matches(self) -> bool:
+        """Whether the end packet has the CRC-32 of the payloads."""
         return self.eof is not None and self.eof.crc32 == zlib.crc32(self.data)

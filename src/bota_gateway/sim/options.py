@@ -149,6 +149,8 @@ class RecorderOptions:
     """Pause between the end of a connection and the next advertisement."""
     att_mtu: int = 247
     """Largest ATT MTU it grants: 509 was seen on hardware, 23 is what a stack without the exchange has."""
+    cuts_notifications: bool = False
+    """Cuts what does not fit the MTU, such as a digest at an MTU of 23, instead of not sending it."""
     absent: frozenset[Group] = frozenset()
     requires_encryption: bool = False
     firmware: str = "1.0.18"

@@ -15,10 +15,15 @@ class Peer:
     """Sends notifications to one central, no faster than the air takes them.
 
     Works over the virtual radio and over a real controller alike: both report completed packets.
+
+    Args:
+        connection: The link, as the recorder's side has it.
+        cuts: What happens to a value too long for the MTU: cut, or not sent.
     """
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, *, cuts: bool = False) -> None:
         self.connection = connection
+        self._cuts = cuts
         self.subscribed: set[int] = set()
         """Handles of the characteristics the central wants to be notified of."""
         queue = connection.data_packet_queue
@@ -39,11 +44,16 @@ class Peer:
         return self._queue.pending >= HIGH_WATER
 
     def notify(self, handle: int, value: bytes) -> bool:
-        """Sends one notification, cut to what the MTU allows; False when the central has not subscribed."""
-        if handle not in self.subscribed:
+        """Sends one notification.
+
+        Returns:
+            False when nothing was sent: the central has not subscribed, or the MTU does not allow it.
+        """
+        room = self.largest_value
+        if handle not in self.subscribed or (len(value) > room and not self._cuts):
             return False
         header = bytes((att.Opcode.ATT_HANDLE_VALUE_NOTIFICATION,)) + handle.to_bytes(2, "little")
-        self.connection.send_l2cap_pdu(att.ATT_CID, header + value[: self.largest_value])
+        self.connection.send_l2cap_pdu(att.ATT_CID, header + value[:room])
         return True
 
     async def room(self) -> None:

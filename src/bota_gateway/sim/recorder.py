@@ -76,8 +76,8 @@ class SimRecorder:
         self._tasks: set[asyncio.Task[None]] = set()
         self._failures: list[BaseException] = []
         self._change = asyncio.Event()
-        self._requests = 0
-        """Of the present connection."""
+        self.requests = 0
+        """ATT requests of the present or last connection."""
         self._held: list[tuple[att.Bearer, att.ATT_PDU]] | None = None
         """Requests that wait for the end of a stall; None while there is none."""
         self._stall: asyncio.Task[None] | None = None
@@ -283,8 +283,8 @@ class SimRecorder:
         return on_subscription
 
     def _on_connection(self, connection: Connection) -> None:
-        self._requests = 0
-        self.firmware.connected(Peer(connection))
+        self.requests = 0
+        self.firmware.connected(Peer(connection, cuts=self.options.cuts_notifications))
         connection.once(Connection.EVENT_DISCONNECTION, self._on_disconnection)
 
     def _on_disconnection(self, _reason: int) -> None:
@@ -307,8 +307,8 @@ class SimRecorder:
         if self._held is not None:
             self._held.append((bearer, pdu))
             return
-        fault = self.faults.take(FaultKind.GATT_STALL, at=self._requests)
-        self._requests += 1
+        fault = self.faults.take(FaultKind.GATT_STALL, at=self.requests)
+        self.requests += 1
         if fault is None:
             self._answer(bearer, pdu)
         else:
