@@ -1,11 +1,16 @@
 """What every test gets: the choice of the event loop's clock."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING
 
 import pytest
 
 from support.virtual_time import VirtualTimeLoop, hold_during_aiosqlite
+
+if TYPE_CHECKING:
+    from support.swift import Swift
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -17,3 +22,14 @@ def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[]
     if item.get_closest_marker("virtual_time"):
         return {"virtual": VirtualTimeLoop}
     return {"real": asyncio.new_event_loop}
+
+
+@pytest.fixture(scope="session")
+def swift(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Swift]":
+    """OpenStack Swift, started when a test first asks and shared by all workers."""
+    from support.swift import shared_swift  # noqa: PLC0415 - most tests never need what it imports
+
+    own = tmp_path_factory.getbasetemp()
+    is_worker = "PYTEST_XDIST_WORKER" in os.environ
+    with shared_swift(own.parent if is_worker else own, os.getppid() if is_worker else os.getpid()) as server:
+        yield server
