@@ -190,7 +190,7 @@ async def test_a_recorder_that_stops_answering_times_out() -> None:
         async with here.radio.connect(await here.sight(recorder)) as link:
             with pytest.raises(GattError):
                 await link.read(uuids.DEVICE_STATUS)
-            recorder.faults.add(Fault(FaultKind.GATT_STALL, at=recorder._requests, seconds=math.inf))
+            recorder.faults.add(Fault(FaultKind.GATT_STALL, at=recorder.requests, seconds=math.inf))
             began = asyncio.get_running_loop().time()
             with pytest.raises(GattError) as caught:
                 await link.read(uuids.SERIAL_NUMBER)
