@@ -26,6 +26,10 @@ LIST_TRIES = 2
 TRANSFER_TRIES = 2
 """Transfers of one recording in one visit: a lost notification deserves a second try, a broken recorder no third."""
 
+FAILURES_IN_A_ROW = 3
+"""Transfers of different recordings that fail one after the other, worth a later try, end a visit: then it is not the
+recording. Each may take seconds of silence, during which others wait and the owner's phone is locked out."""
+
 PROGRESS_EVERY_S = 10.0
 """Between two progress lines of one transfer: a story to follow, not a flood."""
 

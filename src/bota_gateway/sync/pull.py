@@ -15,7 +15,6 @@ from bota_gateway.errors import (
     GattError,
     LinkLostError,
     SpoolError,
-    SpoolFullError,
     TransferError,
     TransferRetry,
     UnrulyError,
@@ -64,7 +63,7 @@ class Puller:
         Raises:
             TransferError: no good recording came; the spool knows why and when to try again.
             UnrulyError: no good recording came, and the recorder goes on sending: only ending the link helps.
-            SpoolFullError: no room for it.
+            SpoolError: no room for it, or no durability.
             LinkLostError: the link ended.
             GattError: START or the acknowledgement got no answer; once captured, the recording is safe all the same.
         """
@@ -79,7 +78,7 @@ class Puller:
                     raise UnrulyError("The recorder goes on sending after its transfer was refused.") from error
                 if retry is not TransferRetry.NOW:
                     raise
-            except SpoolFullError as error:
+            except SpoolError as error:
                 if transfer.unruly:
                     raise UnrulyError("The recorder goes on sending after its transfer was aborted.") from error
                 raise
@@ -147,7 +146,7 @@ class Transfer:
                     complete = await self._receive(stream)
                     # Not under the handlers of _receive: a capture that was interrupted may be durable all the same.
                     captured = await self._capture(complete, binding, stream.dropped)
-                except SpoolFullError as error:
+                except SpoolError as error:
                     await self._stop(stream, self.receiver.abort())
                     await self._drop(error.error_code, error.message)
                     raise

@@ -15,7 +15,7 @@ import structlog
 from structlog.contextvars import bound_contextvars
 
 from bota_gateway.config import Settings
-from bota_gateway.errors import SpoolFullError, TransferError
+from bota_gateway.errors import SpoolFullError, TransferError, TransferRetry
 from bota_gateway.model import Membership, RecorderRecord, Recording, WallClock
 from bota_gateway.protocol.control import confirm_command
 from bota_gateway.protocol.device_status import DeviceStatus, StatusFlag
@@ -24,7 +24,7 @@ from bota_gateway.protocol.recording_list import recording_id
 from bota_gateway.radio import Link
 from bota_gateway.spool import Spool
 from bota_gateway.sync import recorder
-from bota_gateway.sync.const import REGISTRAR_WAIT_S, SMALLEST_MTU
+from bota_gateway.sync.const import FAILURES_IN_A_ROW, REGISTRAR_WAIT_S, SMALLEST_MTU
 from bota_gateway.sync.plan import Plan, make_plan
 from bota_gateway.sync.progress import LinkProgress
 from bota_gateway.sync.pull import Puller
@@ -242,6 +242,7 @@ class Visit:
         puller = Puller(
             self._link, hub.spool, hub.settings.wire, self._record.binding, self._progress, hub.now, hub.rng
         )
+        failures = 0
         for count, row in enumerate(rows):
             if clock() - self._began > hub.settings.visits.at_most_s:
                 return Left(Reason.TIME_UP, f"{len(rows) - count} recordings follow in the next visit.")
@@ -250,11 +251,15 @@ class Visit:
                 with bound_contextvars(recording=row.key.file_id):
                     await puller.pull(row)
                 self.pulled += 1
+                failures = 0
             except SpoolFullError as error:
                 return Left(Reason.SPOOL_FULL, error.message)
             except TransferError as error:
                 if error.error_code == transfer_code(BUSY):
                     return Left(Reason.SYNC_ACTIVE, error.message)
+                failures += error.retry is not TransferRetry.NEVER
+                if failures >= FAILURES_IN_A_ROW:
+                    raise
             await self._confirm((await self._replan()).confirm)
         return None
 
