@@ -66,8 +66,11 @@ class EmulatedCloud:
         self.faults = CloudFaults(seed)
         self.counters = Counters()
         self.world = World(self.options, seed, now)
+        self.urls = PresignedUrls(
+            Credentials(access_key="SIMACCESSKEY", secret_key=f"sim-secret-of-seed-{seed}"), self.options.region, now
+        )
+        """Signs for the bucket, as the API does."""
         self._now = now
-        self._seed = seed
         self._stack = AsyncExitStack()
         self._stopping = asyncio.Event()
         self._api_port = 0
@@ -82,9 +85,8 @@ class EmulatedCloud:
             persistence.load(directory, self.world, self._objects)
             self._stopping.clear()
             # S3 first: the API's upload URLs name its port.
-            urls = PresignedUrls(self._credentials(), self.options.region, self._now)
-            self._s3_port = await self._serve(stack, self._s3_app(urls), self.options.s3_port)
-            self._api_port = await self._serve(stack, self._api_app(urls), self.options.api_port)
+            self._s3_port = await self._serve(stack, self._s3_app(), self.options.s3_port)
+            self._api_port = await self._serve(stack, self._api_app(), self.options.api_port)
             self._save()
             self._stack = stack.pop_all()
         log.info("sim_cloud_started", api_base=self.api_base, s3_host=self.s3_host, profile=self.profile.value)
@@ -112,6 +114,11 @@ class EmulatedCloud:
     def s3_host(self) -> str:
         """``host:port`` that upload URLs lead to."""
         return f"{LOOPBACK}:{self._s3_port}"
+
+    @property
+    def bucket_url(self) -> str:
+        """Of the bucket, without trailing slash; objects are ``bucket_url/key``."""
+        return f"http://{self.s3_host}/{self.options.bucket}"
 
     @property
     def api_key(self) -> str:
@@ -162,25 +169,25 @@ class EmulatedCloud:
         """Answers carry the emulator's time, not the machine's: clients judge a URL's expiry by it."""
         response.headers["Date"] = formatdate(self._now(), usegmt=True)
 
-    def _s3_app(self, urls: PresignedUrls) -> web.Application:
+    def _s3_app(self) -> web.Application:
         server = S3Server(
-            self.objects, urls, self.faults, self.counters, self.options, self._now, self._stopping, self._save
+            self.objects, self.urls, self.faults, self.counters, self.options, self._now, self._stopping, self._save
         )
         return server.app()
 
-    def _api_app(self, urls: PresignedUrls) -> web.Application:
+    def _api_app(self) -> web.Application:
         idempotency = Idempotency(self._idempotency_mode(), self.options.idempotency_delay_s, self._now)
         server = ApiServer(
             self.world, self.faults, self.counters, idempotency, self.options, self._stopping, self._save
         )
-        app = server.app(self._routes(urls))
+        app = server.app(self._routes())
         Control(self.world, self.objects, self.faults, self.counters, self._save).add_to(app)
         return app
 
-    def _routes(self, urls: PresignedUrls) -> list[Route]:
+    def _routes(self) -> list[Route]:
         devices = DeviceRoutes(self.world, self.profile, self.options)
         recordings = RecordingRoutes(self.world, self.objects, self.counters, devices, self.profile, self.options)
-        bucket = Bucket(f"http://{self.s3_host}/{self.options.bucket}", urls)
+        bucket = Bucket(self.bucket_url, self.urls)
         uploads = UploadRoutes(self.world, self.objects, self.counters, recordings, bucket, self.profile, self.options)
         return [*devices.routes(), *recordings.routes(), *uploads.routes()]
 
@@ -188,9 +195,6 @@ class EmulatedCloud:
         if self.options.idempotency is not None:
             return self.options.idempotency
         return IdempotencyMode.DELAYED if self.profile is ApiProfile.E else IdempotencyMode.STRICT
-
-    def _credentials(self) -> Credentials:
-        return Credentials(access_key="SIMACCESSKEY", secret_key=f"sim-secret-of-seed-{self._seed}")
 
     def _save(self) -> None:
         """Only an emulator with a directory of its own has something to keep."""

@@ -5,6 +5,7 @@ import base64
 import binascii
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Final
 from urllib.parse import unquote
 
 import structlog
@@ -21,6 +22,9 @@ from bota_gateway.sim.cloud.presigned import PresignedUrls
 from bota_gateway.sim.cloud.s3_errors import S3Error, refusal
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+
+MD5_BYTES: Final = 16
 
 
 class _ConnectionResetError(Exception):
@@ -197,13 +201,18 @@ async def _body(path: Path) -> AsyncIterator[bytes]:
 
 def _check_digests(request: web.Request, incoming: IncomingObject) -> None:
     """Digests the client sent along; x-amz-checksum-* was signed, or it would not have come this far."""
-    if (md5 := request.headers.get("Content-MD5")) is not None:
-        try:
-            wanted = base64.b64decode(md5, validate=True)
-        except binascii.Error as error:
-            raise refusal("invalid_digest") from error
-        if wanted != incoming.md5:
-            raise refusal("bad_digest")
+    if (md5 := request.headers.get("Content-MD5")) is not None and _md5(md5) != incoming.md5:
+        raise refusal("bad_digest")
     sha256 = request.headers.get("x-amz-checksum-sha256")
     if sha256 is not None and sha256 != base64.b64encode(incoming.sha256).decode():
         raise refusal("bad_checksum")
+
+
+def _md5(header: str) -> bytes:
+    try:
+        digest = base64.b64decode(header, validate=True)
+    except binascii.Error as error:
+        raise refusal("invalid_digest") from error
+    if len(digest) != MD5_BYTES:
+        raise refusal("invalid_digest")
+    return digest
