@@ -163,7 +163,7 @@ def test_after_the_end_notifications_are_ignored() -> None:
     collector.receive(b"\x00", 0.1)
     outcome = collector.outcome
     collector.receive(encode_list_notification(ENTRIES[:1]), 0.2)
-    collector.tick(100.0)
+    collector.tick(collector.deadline)
     assert collector.outcome is outcome
 
 

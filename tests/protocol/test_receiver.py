@@ -283,8 +283,18 @@ def test_after_a_failure_packets_are_ignored() -> None:
     it.receive([data_packets(AUDIO)[1]], 1.0)
     outcome, count = it.outcome, it.packets
     it.receive([*data_packets(AUDIO), eof(AUDIO), digest(AUDIO)], 2.0)
-    it.tick(1000.0)
+    it.tick(it.deadline)
     assert (it.outcome, it.packets, it.take_audio()) == (outcome, count, b"")
+
+
+def test_after_completion_time_changes_nothing() -> None:
+    """The deadline is infinite then, and even a tick at infinity leaves the outcome alone."""
+    it = receiver()
+    it.receive([*data_packets(AUDIO), eof(AUDIO), digest(AUDIO)], 1.0)
+    outcome = completed(it)
+    it.tick(math.inf)
+    it.receive([packets.encode_error(0, 0x14)], 2.0)
+    assert it.outcome is outcome
 
 
 def test_only_a_complete_transfer_is_acknowledged_and_only_a_failed_one_refused() -> None:
