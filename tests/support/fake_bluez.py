@@ -1,0 +1,142 @@
+"""A bluetoothd that says what it is told, on a real bus: bleak's own BlueZ backend runs against it.
+
+It has adapters and devices but no GATT, and shows our idea of BlueZ only: good for single errors, for the death of
+bluetoothd, and for how bleak asks. How BlueZ behaves is shown by BlueZ itself (docs/testing.md).
+"""
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final, Self
+
+import pytest
+from bleak.backends.bluezdbus.version import BlueZFeatures
+from dbus_fast import Message, MessageType, Variant
+from dbus_fast.aio import MessageBus
+
+ADAPTER: Final = "org.bluez.Adapter1"
+DEVICE: Final = "org.bluez.Device1"
+OBJECTS: Final = "org.freedesktop.DBus.ObjectManager"
+
+needs_dbus = pytest.mark.skipif(shutil.which("dbus-daemon") is None, reason="needs dbus-daemon")
+
+Properties = dict[str, Variant]
+
+
+@asynccontextmanager
+async def system_bus(directory: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[str]:
+    """A bus of its own in place of the system's; gives its address."""
+    address = f"unix:path={directory / 'bus'}"
+    daemon = await asyncio.create_subprocess_exec(
+        *("dbus-daemon", "--session", "--nofork", "--nopidfile", "--nosyslog", f"--address={address}"),
+        "--print-address",
+        stdout=asyncio.subprocess.PIPE,
+    )
+    try:
+        assert daemon.stdout is not None
+        await daemon.stdout.readline()
+        monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", address)
+        # Else bleak would ask a bluetoothctl for the version.
+        monkeypatch.setattr(BlueZFeatures, "checked_bluez_version", True)
+        monkeypatch.setattr(BlueZFeatures, "supported_version", True)
+        yield address
+    finally:
+        daemon.terminate()
+        await daemon.wait()
+
+
+class FakeBlueZ:
+    """``refusals`` maps a member to the error name and text it answers; None answers never."""
+
+    def __init__(self, address: str) -> None:
+        self._bus = MessageBus(bus_address=address)
+        self.objects: dict[str, dict[str, Properties]] = {}
+        self.refusals: dict[str, tuple[str, str] | None] = {}
+        self.asked: list[str] = []
+        self.discovering: set[str] = set()
+
+    async def __aenter__(self) -> Self:
+        await self._bus.connect()
+        self._bus.add_message_handler(self._answer)
+        await self._bus.request_name("org.bluez")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.die()
+
+    def die(self) -> None:
+        """Leave the bus without a word, as a crashed bluetoothd does."""
+        self._bus.disconnect()
+
+    def add_adapter(self, name: str = "hci0", *, address: str = "DC:A6:32:00:00:01", powered: bool = True) -> None:
+        """An adapter, as if it had been plugged in."""
+        self._add(
+            f"/org/bluez/{name}",
+            ADAPTER,
+            {
+                "Address": Variant("s", address),
+                "Powered": Variant("b", powered),
+                "Roles": Variant("as", ["central", "peripheral"]),
+            },
+        )
+
+    def advertise(self, address: str, *, name: str = "Bota Pin", rssi: int = -60, connected: bool = False) -> str:
+        """A device is heard for the first time; gives its path."""
+        path = f"/org/bluez/hci0/dev_{address.replace(':', '_')}"
+        self._add(
+            path,
+            DEVICE,
+            {
+                "Adapter": Variant("o", "/org/bluez/hci0"),
+                "Address": Variant("s", address),
+                "Alias": Variant("s", name),
+                "Name": Variant("s", name),
+                "RSSI": Variant("n", rssi),
+                "Connected": Variant("b", connected),
+                "Paired": Variant("b", False),
+                "ServicesResolved": Variant("b", False),
+                "UUIDs": Variant("as", []),
+            },
+        )
+        return path
+
+    def change(self, path: str, interface: str, **properties: Variant) -> None:
+        """Properties change."""
+        self.objects[path][interface].update(properties)
+        self._signal(
+            path, "org.freedesktop.DBus.Properties", "PropertiesChanged", "sa{sv}as", [interface, properties, []]
+        )
+
+    def _add(self, path: str, interface: str, properties: Properties) -> None:
+        self.objects[path] = {interface: properties}
+        self._signal("/", OBJECTS, "InterfacesAdded", "oa{sa{sv}}", [path, self.objects[path]])
+
+    def _signal(self, path: str, interface: str, member: str, signature: str, body: list[Any]) -> None:
+        # Sent in order, with the answers; nobody waits for it.
+        self._sent = self._bus.send(Message.new_signal(path, interface, member, signature, body))
+
+    def _answer(self, message: Message) -> Message | bool | None:
+        if message.message_type is not MessageType.METHOD_CALL:
+            return None
+        member = str(message.member)
+        self.asked.append(member)
+        if member in self.refusals:
+            refusal = self.refusals[member]
+            return True if refusal is None else Message.new_error(message, *refusal)
+        if member == "GetManagedObjects":
+            return Message.new_method_return(message, "a{oa{sa{sv}}}", [self.objects])
+        self._do(member, str(message.path))
+        return Message.new_method_return(message)
+
+    def _do(self, member: str, path: str) -> None:
+        match member:
+            case "StartDiscovery":
+                self.discovering.add(path)
+            case "StopDiscovery":
+                self.discovering.discard(path)
+            case "Connect":
+                self.change(path, DEVICE, Connected=Variant("b", True), ServicesResolved=Variant("b", True))
+            case "Disconnect":
+                self.change(path, DEVICE, Connected=Variant("b", False), ServicesResolved=Variant("b", False))
