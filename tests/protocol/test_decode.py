@@ -44,7 +44,7 @@ def test_a_kind_of_one_value_takes_no_stream() -> None:
 def test_the_current_advertisement() -> None:
     """Company id, address as printed, and what follows."""
     answer = told("advertising", "7ab0c0ffee0123450102")
-    assert (answer["company_id"], answer["mac"], answer["extra"]) == (0xB07A, "c0:ff:ee:01:23:45", "0102")
+    assert (answer["company_id"], answer["mac"], answer["extra"]) == (0xB07A, "c0ffee012345", "0102")
     assert told("advertising", "7ab0c0ffee012345")["extra"] is None
 
 

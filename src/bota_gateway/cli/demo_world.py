@@ -14,7 +14,8 @@ from bota_gateway.config import CloudSettings, RadioSettings, Settings, SpoolSet
 from bota_gateway.radio import Adapter
 from bota_gateway.radio.bumble_backend import backends
 from bota_gateway.sim.cloud import CloudOptions, EmulatedCloud
-from bota_gateway.sim.recorder import RecorderOptions, SimRecorder, StoredRecording
+from bota_gateway.sim.options import RecorderOptions, StoredRecording
+from bota_gateway.sim.recorder import SimRecorder
 from bota_gateway.sim.speech import long_recording, speeches
 from bota_gateway.sim.virtual_radio import VirtualRadio
 
@@ -62,7 +63,7 @@ class World:
                 pin = SimRecorder(radio, serial=serial, recordings=held, options=RecorderOptions(name=NAME))
                 await stack.enter_async_context(pin)
                 pins.append(pin)
-                originals |= {(serial, one.file_id.hex()): one for one in held}
+                originals |= {(serial, one.file_id): one for one in held}
             scanner, client = backends(await radio.adapter("hci0"))
             adapter = Adapter("hci0", scanner_backend=scanner, client_backend=client)
             yield cls(directory, pins, cloud, adapter, _settings(directory, cloud, recorders), originals)
@@ -75,7 +76,7 @@ class World:
                 file_id=file_id,
                 seconds=one.duration_s,
                 size_bytes=len(one.data),
-                recorder_sha256=hashlib.sha256(one.data).hexdigest(),
+                recorder_sha256=one.sha256,
             )
             for (serial, file_id), one in self.originals.items()
         ]
@@ -93,7 +94,7 @@ class World:
             path = self.cloud.object_path(recording.id)
             row.bucket_sha256 = hashlib.sha256(path.read_bytes()).hexdigest() if path else None
         holder = next(pin for pin in self.recorders if pin.serial == row.serial)
-        row.deleted = all(one.file_id.hex() != row.file_id for one in holder.recordings)
+        row.deleted = all(one.file_id != row.file_id for one in holder.recordings)
 
 
 def _shares(recorders: int, seed: int) -> list[list[StoredRecording]]:
@@ -101,10 +102,14 @@ def _shares(recorders: int, seed: int) -> list[list[StoredRecording]]:
     rng = random.Random(seed)  # noqa: S311 - repeatable on purpose
     shares: list[list[StoredRecording]] = [[] for _ in range(recorders)]
     for number, speech in enumerate(speeches()):
-        recording = StoredRecording(rng.randbytes(4), FIRST_START + 3600 * number, speech.duration_s, speech.read())
+        recording = StoredRecording(
+            rng.randbytes(4).hex(), FIRST_START + 3600 * number, speech.duration_s, speech.read()
+        )
         shares[number % recorders].append(recording)
     data, seconds = long_recording(WRAP_BYTES)
-    shares[-1].append(StoredRecording(rng.randbytes(4), FIRST_START - 3600, seconds, data, payload_bytes=WRAP_PAYLOAD))
+    shares[-1].append(
+        StoredRecording(rng.randbytes(4).hex(), FIRST_START - 3600, seconds, data, payload_bytes=WRAP_PAYLOAD)
+    )
     return shares
 
 

@@ -51,9 +51,8 @@ def cli() -> None:
 def main() -> None:
     """Entry point: an error is one sentence, its code and the next step, never a traceback."""
     try:
-        cli(prog_name="bota-gateway", standalone_mode=False)
-    except click.exceptions.Exit as done:
-        sys.exit(done.exit_code)
+        # Outside standalone mode click gives back the code of ctx.exit() instead of exiting with it.
+        sys.exit(cli(prog_name="bota-gateway", standalone_mode=False))
     except click.ClickException as wrong:
         wrong.show()
         sys.exit(wrong.exit_code)

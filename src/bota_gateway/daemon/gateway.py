@@ -4,6 +4,7 @@ Nothing here knows how a recording moves; this module only decides what runs, an
 """
 
 import asyncio
+import platform
 import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -115,8 +116,8 @@ class Gateway:
 
     def _parts(self, api: BotaApi) -> dict[str, Any]:
         settings = self._settings
-        uploader = Uploader(self.spool, api, settings, self._now, rng=self._rng)
-        registrar = Registrar(self.spool, api, settings, self._now)
+        uploader = Uploader(self.spool, api, settings.cloud, self._now, platform.node(), rng=self._rng)
+        registrar = Registrar(self.spool, api, settings, self._now, rng=self._rng)
         report = Report(self.spool, self._now, self._failing, lambda: self.links)
         runs: dict[str, Callable[[], Awaitable[None]]] = {
             "radio": self._listen,

@@ -53,7 +53,13 @@ def _advertising(value: bytes) -> Answer:
     told = decode_advertising(value)
     if isinstance(told, CurrentAdvertisement):
         company_id = int.from_bytes(value[:2], "little")
-        return {"legacy": False, "company_id": company_id, "mac": told.mac, "extra": told.extra.hex() or None}
+        return {
+            "legacy": False,
+            "company_id": company_id,
+            "mac": told.mac.replace(":", ""),  # like all bytes in these answers; as people write it: mac_address
+            "mac_address": told.mac,
+            "extra": told.extra.hex() or None,
+        }
     return {
         "legacy": True,
         "device_type": told.device_type,

@@ -1,0 +1,59 @@
+"""What ``bota-gateway sim recorder`` serves, and where."""
+
+import hashlib
+import random
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import click
+
+from bota_gateway.sim.options import RecorderOptions, StoredRecording
+from bota_gateway.sim.recorder import SimRecorder
+from bota_gateway.sim.serve import offer_adapter, serve
+from bota_gateway.sim.speech import speeches
+from bota_gateway.sim.virtual_radio import VirtualRadio
+
+FIRST_START = 1_790_000_000
+"""When the first recording was made, September 2026; the others follow an hour apart."""
+BYTES_PER_S = 4000
+"""32 kbit/s, the published rate of the recorders' audio: makes a length for recordings that have none."""
+
+
+def recordings(files: Sequence[Path], made: Sequence[int], seed: int) -> list[tuple[int, bytes]]:
+    """Length in seconds and bytes of each recording; the demo's speech where nothing is named."""
+    given = [path.read_bytes() for path in files]
+    given += [random.Random(f"{seed}/{number}").randbytes(size) for number, size in enumerate(made)]  # noqa: S311
+    if given:
+        return [(max(1, len(data) // BYTES_PER_S), data) for data in given]
+    return [(speech.duration_s, speech.read()) for speech in speeches()]
+
+
+async def serve_virtual(
+    where: str, serials: Sequence[str], held: Sequence[tuple[int, bytes]], bytes_per_s: float, seed: int
+) -> None:
+    """Serve recorders on a virtual radio, and an adapter on it for a gateway in another process."""
+    radio = VirtualRadio(bytes_per_s=bytes_per_s, seed=seed)
+    async with AsyncExitStack() as stack:
+        stack.callback(radio.close)
+        for serial in serials:
+            options = RecorderOptions(att_mtu=509)
+            recorder = SimRecorder(radio, serial=serial, recordings=_stored(serial, held), options=options)
+            await stack.enter_async_context(recorder)
+        click.echo(f"{len(serials)} recorders are on the air; the adapter is at {where}")
+        await offer_adapter(radio, where)
+
+
+async def serve_real(where: str, serial: str, held: Sequence[tuple[int, bytes]]) -> None:
+    """Serve one recorder on a real controller."""
+    click.echo(f"{serial} comes up on {where}")
+    await serve(where, SimRecorder(serial=serial, recordings=_stored(serial, held)))
+
+
+def _stored(serial: str, held: Sequence[tuple[int, bytes]]) -> list[StoredRecording]:
+    return [
+        StoredRecording(
+            hashlib.sha256(f"{serial}/{number}".encode()).hexdigest()[:8], FIRST_START + 3600 * number, seconds, data
+        )
+        for number, (seconds, data) in enumerate(held)
+    ]
