@@ -145,6 +145,17 @@ async def test_strict_replays_the_first_answer() -> None:
         assert (await make(client, "key-1"))[1]["id"] != first[1]["id"]
 
 
+async def test_a_refusal_is_replayed_too() -> None:
+    """Strict: what was refused under a key stays refused, although it would be accepted now."""
+    async with emulated(idempotency=IdempotencyMode.STRICT) as client:
+        body = client.new_recording() | {"end_user_id": "eu_later"}
+        first = await client.post("/recordings", body, Idempotency_Key="key-1")
+        client.cloud.devices.register("BP000002", "eu_later")
+        again = await client.post("/recordings", body, Idempotency_Key="key-1")
+        other = await client.post("/recordings", body, Idempotency_Key="key-2")
+        assert [answer.status_code for answer in (first, again, other)] == [404, 404, 201]
+
+
 async def test_delayed_replays_only_after_a_while() -> None:
     """A quick repeat executes again; a later one replays the first, whatever its body."""
     clock = Clock()

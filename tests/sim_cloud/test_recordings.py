@@ -149,7 +149,9 @@ async def test_a_list_can_be_walked(profile: str, paging: Paging | None) -> None
         assert sorted(seen) == sorted(made)
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=101", "limit=many", "cursor=forged"])
+@pytest.mark.parametrize(
+    "query", ["limit=0", "limit=101", "limit=many", "cursor=forged", "cursor=YXQ6LTU=", "cursor=%F0%9F%90%BB"]
+)
 async def test_a_senseless_page_is_refused(query: str) -> None:
     """Limits are 1 to 100; a cursor must be one that was given."""
     async with emulated() as client:

@@ -3,7 +3,7 @@
 from typing import Final
 
 URL_LIFE_S: Final = 3600
-"""Every generation of the documentation gives an upload URL one hour (docs/cloud-api.md, "Upload URL")."""
+"""Every generation of the documentation gives an upload URL one hour (docs/cloud-api.md, "Calls")."""
 
 LONGEST_URL_LIFE_S: Final = 7 * 86_400
 """AWS refuses X-Amz-Expires above one week."""

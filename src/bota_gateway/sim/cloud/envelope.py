@@ -5,7 +5,7 @@ from bota_gateway.sim.cloud.options import ErrorVariant
 
 
 def error_body(error: ApiError, variant: ErrorVariant, *, request_id: str) -> JsonObject:
-    """An error in one of the shapes (docs/cloud-api.md, "Error bodies")."""
+    """An error in one of the shapes (docs/cloud-api.md, "Calls")."""
     match variant:
         case ErrorVariant.CODE_DETAILS:
             inner: JsonObject = {"code": error.code, "message": error.message}

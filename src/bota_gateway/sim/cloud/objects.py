@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Final, Self
+from urllib.parse import quote
 
 from bota_gateway.model import WallClock
 
@@ -53,15 +54,8 @@ class ObjectStore:
         return self._objects.get(key)
 
     def path(self, key: str) -> Path:
-        """The file that holds, or would hold, the object.
-
-        Raises:
-            ValueError: the key would lead out of the bucket.
-        """
-        path = (self._directory / key).resolve()
-        if not path.is_relative_to(self._directory.resolve()) or path == self._directory.resolve():
-            raise ValueError(f"object key {key!r} leads out of the bucket")
-        return path
+        """The file that holds, or would hold, the object. One flat name, so that no key leads out or meets another."""
+        return self._directory / f"{quote(key, safe='')}.object"
 
     async def sha256(self, key: str) -> str:
         """Digest of the bytes on disk as they are now, read anew each time."""
@@ -89,9 +83,7 @@ class ObjectStore:
 
     def open_temporary(self) -> BinaryIO:
         """A file beside the objects, so that a rename can publish it."""
-        waiting = self._directory / ".incoming"
-        waiting.mkdir(exist_ok=True)
-        return tempfile.NamedTemporaryFile(dir=waiting, delete=False)  # type: ignore[return-value]  # typeshed's wrapper is no BinaryIO by name
+        return tempfile.NamedTemporaryFile(dir=self._directory, suffix=".incoming", delete=False)  # type: ignore[return-value]  # typeshed's wrapper is no BinaryIO by name
 
 
 class IncomingObject:
@@ -155,7 +147,6 @@ class IncomingObject:
 def _publish(file: BinaryIO, temporary: Path, target: Path) -> None:
     file.flush()
     os.fsync(file.fileno())
-    target.parent.mkdir(parents=True, exist_ok=True)
     temporary.replace(target)
     directory = os.open(target.parent, os.O_RDONLY)
     try:

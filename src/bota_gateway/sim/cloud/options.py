@@ -17,7 +17,7 @@ class ApiProfile(StrEnum):
 
 
 class ErrorVariant(StrEnum):
-    """The shapes of error bodies that have been seen (docs/cloud-api.md, "Error bodies")."""
+    """The shapes of error bodies that have been seen (docs/cloud-api.md, "Calls")."""
 
     CODE_DETAILS = "A"
     CODE_PARAM = "B"

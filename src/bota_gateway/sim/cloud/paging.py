@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -62,9 +63,12 @@ def _cursor(position: int) -> str:
 
 def _position(cursor: str) -> int:
     try:
-        return int(base64.urlsafe_b64decode(cursor).removeprefix(b"at:"))
-    except (ValueError, binascii.Error) as error:
-        raise ApiError(400, "invalid_request", "cursor is not one of ours", field="cursor") from error
+        found = re.fullmatch(rb"at:(\d{1,9})", base64.urlsafe_b64decode(cursor))
+    except (ValueError, binascii.Error):
+        found = None
+    if found is None:
+        raise ApiError(400, "invalid_request", "cursor is not one of ours", field="cursor")
+    return int(found.group(1))
 
 
 def query_filter(query: Mapping[str, str], item: Mapping[str, Any], names: Sequence[str]) -> bool:

@@ -19,7 +19,7 @@ CONTENT_TYPES: Final = {
     ApiProfile.D2: _AUDIO_D2 | {"image/jpeg", "image/png", "video/mp4"},
     ApiProfile.E: _AUDIO_D2 | {"audio/aac"},
 }
-"""What each generation's upload-url page lists (docs/cloud-api.md, "Upload URL")."""
+"""What each generation's upload-url page lists (docs/cloud-api.md, "Calls")."""
 
 
 @dataclass(frozen=True, slots=True)

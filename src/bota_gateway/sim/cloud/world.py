@@ -64,7 +64,7 @@ class Upload:
 
 
 class RecordingStatus(StrEnum):
-    """As in docs/cloud-api.md, "Recording status"."""
+    """As in docs/cloud-api.md, "What counts as stored"."""
 
     PENDING = "pending"
     UPLOADED = "uploaded"
