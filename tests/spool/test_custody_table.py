@@ -5,10 +5,12 @@ from bota_gateway.spool.custody import (
     ARCS,
     BEGINNING,
     DURABLE,
+    LINES,
     STATES,
     TO_UPLOAD,
     WITH_AUDIO,
     Arc,
+    Happened,
     Step,
     allowed,
     sources_of,
@@ -30,6 +32,11 @@ def reachable(beginning: Custody) -> set[Custody]:
 def test_every_state_has_its_words() -> None:
     """Each state says what it means and what is durable before it."""
     assert set(STATES) == set(Custody)
+
+
+def test_every_line_of_a_timeline_has_its_words() -> None:
+    """Technicians can look up each line."""
+    assert set(LINES) == set(Happened)
 
 
 def test_every_state_can_be_reached() -> None:

@@ -6,14 +6,16 @@ from typing import Any
 import aiosqlite
 import pytest
 
+from bota_gateway.config import SpoolSettings
+from bota_gateway.errors import SpoolWriteError
 from bota_gateway.model import Custody, Recording
 from bota_gateway.spool import Moment, Spool, Step
-from bota_gateway.spool.const import CHECKPOINT_PAGES, PAGE_BYTES
+from bota_gateway.spool.const import CHECKPOINT_PAGES, DATABASE_NAME, PAGE_BYTES
 from bota_gateway.spool.custody import DURABLE
 from bota_gateway.spool.database import Transaction
 from bota_gateway.spool.failures import as_spool_error
 from support.spool_child import scenario
-from support.spooling import bring_to
+from support.spooling import bring_to, noise
 
 FULL, NORMAL = 2, 1
 
@@ -135,6 +137,28 @@ async def test_a_read_never_sees_half_a_transaction(spool: Spool) -> None:
     await spool.stored(row.id, verified=True)
     assert done_before_commit == [False, False]
     assert (await reads[0]).state is Custody.STORED
+
+
+async def test_after_a_failed_sync_everything_is_written_anew_first(spool: Spool, settings: SpoolSettings) -> None:
+    """A failed fsync may have lost pages that a later one would pass over: the log is copied before the next step."""
+    row = await bring_to(spool, Custody.COMPLETING, data=noise(1 << 20))
+    log_file = settings.directory / f"{DATABASE_NAME}-wal"
+    log_sizes: list[int] = []
+
+    def fail_to_sync(_step: Step, moment: Moment) -> None:
+        if moment is Moment.BEFORE_COMMIT:
+            error = sqlite3.OperationalError("disk I/O error")
+            error.sqlite_errorcode = sqlite3.SQLITE_IOERR_FSYNC
+            raise error
+
+    spool._db._probe = fail_to_sync
+    with pytest.raises(SpoolWriteError):
+        await spool.stored(row.id, verified=True)
+    assert (spool.health.healthy, log_file.stat().st_size > 0) == (False, True)
+    spool._db._probe = lambda _step, _moment: log_sizes.append(log_file.stat().st_size)
+    await spool.stored(row.id, verified=True)
+    assert log_sizes[0] == 0
+    assert spool.health.healthy
 
 
 def test_unknown_errors_of_sqlite_are_still_ours() -> None:

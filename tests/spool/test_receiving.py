@@ -34,7 +34,7 @@ async def test_a_large_piece_is_cut_into_rows(spool: Spool) -> None:
 
 
 async def test_capture_keeps_every_fact(spool: Spool, clock: TurnableClock) -> None:
-    """Size, digests, owner and time are in the row; the transfer's figures are in the timeline."""
+    """Size, digests, owner, profile and time are in the row; the transfer's figures are in the timeline."""
     row = await bring_to(spool, Custody.RECEIVING)
     await spool.store_audio(row.id, b"speech")
     clock.now += 5
@@ -44,12 +44,13 @@ async def test_capture_keeps_every_fact(spool: Spool, clock: TurnableClock) -> N
         sha256=sha256(b"speech"),
         device_sha256="ab" * 32,
         binding=BOUND,
+        profile="p10",
         figures={"goodput_bytes_per_s": 12.5},
     )
     assert captured == await spool.recording(row.id)
     assert captured.state is Custody.CAPTURED
     assert (captured.size_bytes, captured.sha256, captured.device_sha256) == (6, sha256(b"speech"), "ab" * 32)
-    assert (captured.binding, captured.captured_at) == (BOUND, clock.now)
+    assert (captured.binding, captured.profile, captured.captured_at) == (BOUND, "p10", clock.now)
     last = (await spool.timeline(row.id))[-1]
     assert (last.at, last.happened, last.detail["goodput_bytes_per_s"]) == (clock.now, "captured", 12.5)
 

@@ -37,6 +37,12 @@ async def test_repeats_in_a_list_are_one_recording(spool: Spool) -> None:
     assert len(await meet(spool, entry(), entry(), entry(duration_s=61))) == 1
 
 
+async def test_a_contradictory_list_changes_nothing(spool: Spool) -> None:
+    """With two entries under one key, the one that is known counts: no deletion is seen that did not happen."""
+    row = await bring_to(spool, Custody.STORED)
+    assert await spool.reconcile(SERIAL, [entry(duration_s=61), entry()], complete=True) == [row]
+
+
 async def test_another_start_is_another_recording(spool: Spool) -> None:
     """The file id is four random bytes: the start time tells two captures apart."""
     rows = await meet(spool, entry(started_at=1000), entry(started_at=2000))

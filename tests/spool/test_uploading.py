@@ -48,6 +48,7 @@ async def test_it_says_when_the_next_upload_is_due(spool: Spool, clock: Turnable
     for row, wait in ((first, 60), (second, 30)):
         await spool.postpone(row.id, code="x", detail="x", next_attempt_at=clock.now + wait)
     assert await spool.next_upload_at() == clock.now + 30
+    assert await spool.next_upload_at(exclude=[second.id]) == clock.now + 60
     await bring_to(spool, Custody.CAPTURED, 3)
     assert await spool.next_upload_at() == 0
 

@@ -100,6 +100,33 @@ class Happened(StrEnum):
     FORGOTTEN = "forgotten"
 
 
+LINES: dict[Happened, str] = {
+    Happened.LISTED: "its recorder listed it for the first time",
+    Happened.LISTED_AGAIN: "it had been gone from its recorder, and is listed again",
+    Happened.LISTED_DIFFERENTLY: "it grew, or its recorder corrected its duration or size, before it was pulled",
+    Happened.VANISHED: "gone from its recorder before it was pulled: its owner's phone took it, or it was deleted",
+    Happened.RECEIVING: "a transfer started",
+    Happened.RECEIVING_ABANDONED: "the transfer failed, for the reason given; its bytes were dropped",
+    Happened.INTERRUPTED: "the gateway ended in mid-transfer; the bytes were dropped at its next start",
+    Happened.CAPTURED: "every byte is here and on the disk; the figures are the transfer's",
+    Happened.ACKNOWLEDGED: "its recorder was told that the transfer arrived; that permits no deletion",
+    Happened.BOUND: "whose it is became known after it was captured",
+    Happened.CREATE_INTENDED: "the cloud is about to be asked to create a recording for it",
+    Happened.CREATED: "the cloud's recording is known",
+    Happened.PUT: "S3 took its bytes",
+    Happened.COMPLETE_INTENDED: "the cloud is about to be told that the upload is complete",
+    Happened.STORED: "the cloud has it; verified says whether it proved the digest",
+    Happened.MOVED_BACK: "the cloud, read again, was not as far as we thought",
+    Happened.POSTPONED: "an upload step failed; times and first_at count repeats of the same cause",
+    Happened.PARKED: "it waits for a human, for the reason given",
+    Happened.RETRIED: "a human asked for another try",
+    Happened.CONFIRM_INTENDED: "its recorder is about to be told that it may delete it; times counts repeats",
+    Happened.DELETION_SEEN: "its recorder no longer lists it",
+    Happened.FORGOTTEN: "its audio here was deleted, after the retention",
+}
+"""What each line of a timeline means."""
+
+
 @dataclass(frozen=True, slots=True)
 class StateWords:
     """One state in words."""

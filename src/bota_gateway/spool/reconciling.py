@@ -52,7 +52,7 @@ def compare(rows: Iterable[Recording], listed: Sequence[ListedRecording], *, com
 
     Args:
         rows: All rows of that recorder whose custody is not over, and those whose file id is listed.
-        listed: The recorder's entries; exact repeats and a second entry under one key are ignored.
+        listed: The recorder's entries. Of several under one key the one that is known counts, else the first.
         complete: Whether the list is known to be whole; only then does absence mean anything.
     """
     newest: dict[_Key, Recording] = {}
@@ -62,16 +62,16 @@ def compare(rows: Iterable[Recording], listed: Sequence[ListedRecording], *, com
         if key in newest:
             older.append(newest[key])
         newest[key] = row
-    entries: dict[_Key, ListedRecording] = {}
+    entries: dict[_Key, list[ListedRecording]] = {}
     for entry in listed:
-        entries.setdefault((entry.file_id, entry.started_at), entry)
+        entries.setdefault((entry.file_id, entry.started_at), []).append(entry)
 
     findings: list[Finding] = []
     standing: list[Recording] = []
     absent = older
-    for key, entry in entries.items():
+    for key, candidates in entries.items():
         known = newest.pop(key, None)
-        finding = _present(known, entry)
+        finding = _present(known, _nearest(known, candidates))
         if finding is not None:
             findings.append(finding)
             if finding.change is Change.NEW_TAKE and known is not None:
@@ -82,6 +82,11 @@ def compare(rows: Iterable[Recording], listed: Sequence[ListedRecording], *, com
         absent.extend(newest.values())
         findings.extend(finding for row in absent if (finding := _absent(row)) is not None)
     return Comparison(tuple(findings), tuple(standing))
+
+
+def _nearest(row: Recording | None, candidates: Sequence[ListedRecording]) -> ListedRecording:
+    """Of several entries under one key the one that is the row's, so that a contradictory list changes nothing."""
+    return next((entry for entry in candidates if row is not None and _same_content(row, entry)), candidates[0])
 
 
 def _present(row: Recording | None, entry: ListedRecording) -> Finding | None:
