@@ -15,7 +15,7 @@ from bumble.device import Device
 
 from bota_gateway.protocol import uuids
 from bota_gateway.protocol.control import Opcode, Write, confirm_command, list_command, result_write, start_command
-from bota_gateway.protocol.packets import Data, DeviceError, Eof, Packet, decode_packet
+from bota_gateway.protocol.packets import Data, DeviceError, Eof, Packet, PacketType, decode_packet
 from bota_gateway.radio.bumble_backend import backends
 from bota_gateway.sim.options import StoredRecording
 from bota_gateway.sim.virtual_radio import VirtualRadio
@@ -31,6 +31,9 @@ def recording(size: int, *, seed: int = 1, **options: bool) -> StoredRecording:
         data=rng.randbytes(size),
         **options,
     )
+
+
+_LAST = (PacketType.EOF, PacketType.SHA256, PacketType.ENCRYPTED_EOF, PacketType.ERROR)
 
 
 class Hub:
@@ -133,10 +136,14 @@ class Visit:
         self.transferred.clear()
         await self.write(start_command(stored.recording_id))
 
+    def ended(self) -> bool:
+        """Whether the transfer's last packets are there."""
+        return bool(self.transferred) and self.transferred[-1][0] in _LAST
+
     async def pull(self, stored: StoredRecording) -> "Pulled":
         """Starts a transfer and returns what came until its EOF or error, and one more second."""
         await self.start(stored)
-        await self.until(lambda: bool(self.transferred) and self.transferred[-1][0] in (2, 4, 0x82, 0xFF))
+        await self.until(self.ended)
         await self.quiet(1.0)
         return Pulled(list(self.transferred))
 

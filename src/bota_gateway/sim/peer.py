@@ -39,6 +39,11 @@ class Peer:
         return int(self.connection.att_mtu) - 3
 
     @property
+    def waiting(self) -> int:
+        """HCI packets that the controller has not completed yet."""
+        return self._queue.pending
+
+    @property
     def full(self) -> bool:
         """Whether to await `room` before sending more."""
         return self._queue.pending >= HIGH_WATER

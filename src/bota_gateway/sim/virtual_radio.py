@@ -14,6 +14,7 @@ from collections.abc import Iterable
 
 from bumble import hci, link
 from bumble.device import Device
+from bumble.transport.common import Transport
 
 from bota_gateway.sim.air import AirLink, Loss
 from bota_gateway.sim.controller import Advertiser, VirtualController
@@ -69,15 +70,29 @@ class VirtualRadio(link.LocalLink):
         Raises:
             ValueError: The name is taken.
         """
-        if name in self._stations:
-            raise ValueError(f"There is a station {name} on this radio already")
-        controller = VirtualController(name, self, max_links=max_links)
-        self._stations[name] = controller
+        controller = self._add(name, max_links=max_links)
         host = QuickHost(controller, controller)
         device = Device(name=device_name or name, address=hci.Address(address or address_from(name)), host=host)
         host.device = device
         await device.power_on()
         return device
+
+    def attach(self, name: str, transport: Transport, *, public_address: str | None = None) -> None:
+        """Adds a station whose host is another program that speaks HCI over ``transport``.
+
+        Raises:
+            ValueError: The name is taken.
+        """
+        controller = self._add(name, public_address=public_address)
+        controller.set_packet_sink(transport.sink)
+        transport.source.set_packet_sink(controller)
+
+    def _add(self, name: str, *, public_address: str | None = None, max_links: int | None = None) -> VirtualController:
+        if name in self._stations:
+            raise ValueError(f"There is a station {name} on this radio already")
+        controller = VirtualController(name, self, public_address=public_address, max_links=max_links)
+        self._stations[name] = controller
+        return controller
 
     def remove(self, name: str) -> None:
         """Takes a station away without a word, as with its battery out; peers notice by supervision time-out."""
