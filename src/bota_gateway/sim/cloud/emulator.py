@@ -3,6 +3,7 @@
 import asyncio
 import tempfile
 import time
+from collections.abc import Collection
 from contextlib import AsyncExitStack
 from email.utils import formatdate
 from pathlib import Path
@@ -28,7 +29,7 @@ from bota_gateway.sim.cloud.presigned import PresignedUrls
 from bota_gateway.sim.cloud.recordings import RecordingRoutes
 from bota_gateway.sim.cloud.s3 import S3Server
 from bota_gateway.sim.cloud.uploads import Bucket, UploadRoutes
-from bota_gateway.sim.cloud.world import Devices, Key, Recording, World
+from bota_gateway.sim.cloud.world import HOME_PROJECT, Devices, Key, Recording, World
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -137,14 +138,14 @@ class EmulatedCloud:
 
     @property
     def objects(self) -> ObjectStore:
-        """The bucket; ``stored_sha256`` asks by recording."""
+        """The bucket; ``object_path`` asks by recording."""
         if self._objects is None:
             raise RuntimeError("the emulated cloud was never started")
         return self._objects
 
-    def add_key(self, secret: str, *, scopes: frozenset[str] | None = None, project: str | None = None) -> Key:
+    def add_key(self, secret: str, *, scopes: Collection[str] | None = None, project: str = HOME_PROJECT) -> Key:
         """Makes another key known: restricted with ``scopes``, or of another project."""
-        return self.world.add_key(secret, scopes=scopes, **({} if project is None else {"project": project}))
+        return self.world.add_key(secret, scopes=scopes, project=project)
 
     def object_path(self, recording_id: str) -> Path | None:
         """The file with a recording's newest stored bytes; None when nothing is stored."""
