@@ -97,8 +97,8 @@ class EmulatedCloud:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stopping.set()
-        self._save()
         await self._stack.aclose()
+        self._save()  # last: a call that was still under way may have changed something
         log.info("sim_cloud_stopped")
 
     @property
