@@ -286,13 +286,12 @@ def _duration(row: Mapping[str, Any]) -> float | None:
 
 
 def _size(row: Mapping[str, Any]) -> int | None:
-    """Bytes stored: on the recording, or summed over its media."""
+    """Bytes stored: on the recording, or on its only medium; of several, some are left-overs of repeated uploads."""
     media = row.get("media")
     if "file_size_bytes" in row or not isinstance(media, list):
         return _count(row.get("file_size_bytes"))
-    sizes = [_count(item.get("file_size_bytes")) for item in media if isinstance(item, dict)]
-    known = [size for size in sizes if size is not None]
-    return sum(known) if known else None
+    only = media[0] if len(media) == 1 else None
+    return _count(only.get("file_size_bytes")) if isinstance(only, dict) else None
 
 
 def _retry_after(value: str | None, server_now: float) -> float | None:

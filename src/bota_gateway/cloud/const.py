@@ -9,7 +9,7 @@ CALL_S: Final = 60.0
 """A whole API call. Its bodies are small: an answer that trickles longer than this is as good as none."""
 
 STALL_S: Final = 60.0
-"""Longest silence in the middle of a PUT, either way, before it counts as lost."""
+"""Longest wait for one piece of a PUT (1 MiB) to be taken: twice what the slowest uplink below needs for it."""
 
 PUT_BASE_S: Final = 120.0
 """Time every PUT gets, whatever its size: the vendor's own samples allow this for 25 MiB ("The PUT itself")."""

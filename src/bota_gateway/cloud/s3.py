@@ -13,9 +13,11 @@ import httpx
 from bota_gateway.cloud.answers import UploadTicket
 from bota_gateway.cloud.clock import ServerClock
 from bota_gateway.cloud.const import (
+    CONNECT_S,
     MAX_S3_ANSWER_BYTES,
     PUT_BASE_S,
     PUT_SLOWEST_BYTES_PER_S,
+    STALL_S,
     URL_MARGIN_OF_LIFETIME,
     URL_MARGIN_S,
 )
@@ -93,14 +95,17 @@ class ObjectStore:
     async def _send(self, target: Target, ticket: UploadTicket, body: AsyncIterator[bytes], size_bytes: int) -> Answer:
         # The length is given, because a body of unknown length would go chunked, which S3 answers with 411. The target
         # is given as bytes, because the client would parse and re-encode the signed query.
+        within_s = PUT_BASE_S + size_bytes / PUT_SLOWEST_BYTES_PER_S
         request = self._client.build_request(
             "PUT",
             target.origin,
             content=body,
             headers={**ticket.headers, "Content-Length": str(size_bytes)},
+            # The answer may take long after the last write: on a slow uplink megabytes still wait in the kernel.
+            timeout=httpx.Timeout(STALL_S, connect=CONNECT_S, read=within_s),
             extensions={"target": target.raw},
         )
-        async with exchange(f"PUT to {target.host}", PUT_BASE_S + size_bytes / PUT_SLOWEST_BYTES_PER_S):
+        async with exchange(f"PUT to {target.host}", within_s):
             response = await self._client.send(request, stream=True)
             try:
                 return await read_capped(response, MAX_S3_ANSWER_BYTES)

@@ -4,6 +4,7 @@ Source: docs/cloud-api.md, "Duplicate prevention".
 """
 
 from dataclasses import dataclass
+from typing import Final
 
 import structlog
 
@@ -16,6 +17,9 @@ from bota_gateway.upload.describe import CAPTURE_KEY, capture_key, new_recording
 from bota_gateway.upload.resolve import binding_of
 from bota_gateway.upload.setbacks import Parked, Postponed, Why, outcome_unknown
 from bota_gateway.upload.tools import Tools
+
+NEVER_SENT: Final = "cloud_no_connection"
+"""No connection came about: the call never left, so it can't have had an effect."""
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -122,7 +126,7 @@ class Creating:
     ) -> tuple[Recording, Contract]:
         """Decide after a failed create; gives back the contract that is worth another try."""
         timing = self.tools.timing
-        if outcome_unknown(error):
+        if outcome_unknown(error) and error.error_code != NEVER_SENT:
             detail = f"Whether it was created is not known ({error.message}); it is looked for first."
             raise Postponed(Why.CREATE_UNKNOWN, detail, ladder=timing.lost_create) from error
         refused = error if isinstance(error, CloudRefusedError) else None
@@ -167,7 +171,8 @@ class Creating:
         wait = tools.timing.repeat_create_s - age
         if 0 < wait <= tools.timing.repeat_create_s:  # beyond: the clock was set back, and the wait counts as over
             detail = "An answer to create was lost, and it is not to be found yet."
-            raise Postponed(Why.CREATE_UNKNOWN, detail, ladder=tools.timing.lost_create, after_s=wait)
+            look_again_s = min(wait, tools.timing.lost_create.step(recording.attempts))
+            raise Postponed(Why.CREATE_UNKNOWN, detail, ladder=tools.timing.lost_create, after_s=look_again_s)
 
     async def _find(self, recording: Recording) -> list[CloudRecording]:
         """Recordings of this capture in the cloud, oldest first; bounded by the time of the intent."""

@@ -12,7 +12,7 @@ class Verdict(Enum):
     PROVED = auto()
     """It verified exactly our digest, whatever became of it afterwards."""
     UNPROVED = auto()
-    """It has audio and says nothing of a digest."""
+    """It has audio of the right size, as far as it says one, and says nothing of a digest."""
     VERIFYING = auto()
     """It has our digest, and has not verified it yet."""
     DAMAGED = auto()
@@ -33,7 +33,7 @@ def judge(recording: Recording, seen: CloudRecording) -> Verdict:
     if seen.has_audio and seen.content_sha256 is not None:
         return Verdict.VERIFYING if seen.content_sha256 == recording.sha256 else Verdict.DAMAGED
     if seen.has_audio:
-        return Verdict.UNPROVED
+        return Verdict.UNPROVED if seen.size_bytes in {None, recording.size_bytes} else Verdict.DAMAGED
     return Verdict.FAILED if seen.status == "failed" else Verdict.WAITING
 
 

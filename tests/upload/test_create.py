@@ -1,0 +1,218 @@
+"""Exactly one cloud recording per capture, whatever happens to the call that makes it."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from bota_gateway.cloud import CloudDevice
+from bota_gateway.model import Custody
+from bota_gateway.sim.cloud import CloudOptions
+from bota_gateway.sim.cloud.faults import (
+    EditedAnswer,
+    LateCommit,
+    LostAfterCommit,
+    LostBeforeCommit,
+    OversizedBody,
+    Redirect,
+    Stall,
+    Status,
+    TruncatedAnswer,
+)
+from bota_gateway.sim.cloud.world import Recording as CloudRecording
+from bota_gateway.upload.describe import CAPTURE_KEY, capture_key
+from support.uploading import SERIAL, hub
+
+pytestmark = pytest.mark.virtual_time
+CREATE = "POST /recordings"
+
+LOST = [
+    LostBeforeCommit(),
+    LostAfterCommit(),
+    LateCommit(delay_s=5),
+    LateCommit(delay_s=25),
+    LateCommit(delay_s=110),
+    Stall(),
+    Stall(after_commit=True),
+    Status(status=500),
+    Status(status=503, after_commit=True),
+    Status(status=502, body="html", after_commit=True),
+    Status(status=504, body="empty", after_commit=True),
+    Status(status=200, body="rubbish", after_commit=True),
+    Status(status=409, after_commit=True),
+    TruncatedAnswer(keep_bytes=10),
+    EditedAnswer(remove=("id",)),
+    EditedAnswer(replace={"id": "../../etc"}),
+    OversizedBody(extra_bytes=8 << 20),
+    Redirect(),
+]
+
+
+@pytest.mark.parametrize("fault", LOST, ids=lambda fault: f"{fault.kind}-{getattr(fault, 'status', '')}")
+@pytest.mark.parametrize("idempotency", ["strict", "delayed", "none"])
+async def test_an_unclear_answer_to_create_makes_one_recording(tmp_path: Path, fault: object, idempotency: str) -> None:
+    """After any answer that leaves it open, the recording is looked for before another is made."""
+    async with hub(tmp_path, idempotency=CloudOptions(idempotency=idempotency).idempotency) as it:  # type: ignore[arg-type]  # by its value
+        it.cloud.faults.add(CREATE, fault)  # type: ignore[arg-type]  # one of the faults above
+        await it.capture()
+        await it.upload()
+        await it.assert_stored_once()
+
+
+@pytest.mark.parametrize("fault", [LostBeforeCommit(), LostAfterCommit()])
+async def test_two_lost_answers_in_a_row_make_one_recording(tmp_path: Path, fault: object) -> None:
+    """The look-back begins at the first intent, not at the latest one."""
+    async with hub(tmp_path) as it:
+        it.cloud.faults.add(CREATE, LostBeforeCommit())
+        it.cloud.faults.add(CREATE, fault, nth=2)  # type: ignore[arg-type]  # one of the faults above
+        await it.capture()
+        await it.upload()
+        await it.assert_stored_once()
+
+
+async def test_the_repeat_has_the_same_key_and_body(tmp_path: Path) -> None:
+    """A server that compares keys and bodies takes the repeat for what it is."""
+    async with hub(tmp_path, idempotency="strict") as it:
+        it.cloud.faults.add(CREATE, LostBeforeCommit())
+        row = await it.capture()
+        async with it.running():
+            await it.waiting_for("upload_create_unknown")
+            key = (await it.spool.recording(row.id)).idempotency_key
+            assert key == capture_key(row)
+        await it.upload()
+        await it.assert_stored_once()
+
+
+async def test_a_restart_in_mid_create_looks_first(tmp_path: Path) -> None:
+    """An intent without an id, found at start, is looked for, and what an earlier life made is adopted."""
+    async with hub(tmp_path) as it:
+        it.cloud.faults.add(CREATE, LostAfterCommit())
+        await it.capture()
+        async with it.running():
+            await it.waiting_for("upload_create_unknown")
+        await it.upload(uploader=it.uploader())
+        await it.assert_stored_once()
+        assert it.cloud.counters.calls[CREATE] == 1
+
+
+async def test_a_call_that_never_left_is_not_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a connection nothing can have been made: the intent is void, and a hub offline asks for no lists."""
+    async with hub(tmp_path) as it:
+        row = await it.capture()
+        device = await it.api.device(str(row.binding.device_id))
+
+        async def known(_device_id: str) -> CloudDevice:
+            return device
+
+        monkeypatch.setattr(it.api, "_base", "http://127.0.0.1:9/v1")
+        monkeypatch.setattr(it.api, "device", known)  # only the create is to fail
+        async with it.running():
+            waiting = await it.waiting_for("cloud_no_connection")
+            assert waiting.create_intended_at is None
+
+
+async def test_the_oldest_of_several_is_adopted(tmp_path: Path) -> None:
+    """When the cloud made more than one of it, the oldest counts and the others are named for a human."""
+    async with hub(tmp_path) as it:
+        it.cloud.faults.add(CREATE, LostAfterCommit())
+        row = await it.capture()
+        async with it.running():
+            await it.waiting_for("upload_create_unknown")
+        (made,) = it.cloud.recordings.values()
+        older = replace(made, id="rec_older", created_at=made.created_at - 5, uploads=[])
+        it.cloud.recordings[older.id] = older
+        with capture_logs() as logs:
+            await it.upload()
+        assert (await it.spool.recording(row.id)).cloud_id == older.id
+        (warned,) = [line for line in logs if line["event"] == "cloud_duplicates_found"]
+        assert warned["others"] == [made.id]
+
+
+async def test_what_another_life_uploaded_is_not_uploaded_again(tmp_path: Path) -> None:
+    """If the recording that is found has our bytes already, proved, it is stored as it is."""
+    async with hub(tmp_path) as it:
+        row = await it.capture()
+        await it.upload()
+        (made,) = it.cloud.recordings.values()
+        again = await it.capture(2, it.sent[row.id])
+        made.facts["metadata"] = {CAPTURE_KEY: capture_key(again)}
+        await it.spool.intend_create(again.id, idempotency_key=capture_key(again))
+        await it.upload()
+        assert (await it.spool.recording(again.id)).cloud_id == made.id
+        assert it.cloud.counters.calls["PUT s3"] == 1
+
+
+async def test_the_search_is_bounded(tmp_path: Path) -> None:
+    """A user with hundreds of recordings does not make every lost answer a walk through all of them."""
+    async with hub(tmp_path) as it:
+        device = it.cloud.devices.by_serial(SERIAL)
+        for number in range(450):
+            old = CloudRecording(
+                id=f"rec_old{number}",
+                project=device.project,
+                end_user_id=str(device.end_user_id),
+                device_id=device.id,
+                created_at=1_700_000_000.0 + number,
+                facts={"metadata": {}},
+            )
+            it.cloud.recordings[old.id] = old
+        it.cloud.faults.add(CREATE, LostAfterCommit())
+        await it.capture()
+        await it.upload()
+        assert it.cloud.counters.calls["GET /recordings"] == 1
+
+
+async def test_lost_answers_can_be_left_to_a_human(tmp_path: Path) -> None:
+    """With ambiguous_create = park nothing is made again until a human asked for it."""
+    async with hub(tmp_path, settings={"ambiguous_create": "park"}) as it:
+        it.cloud.faults.add(CREATE, LostBeforeCommit())
+        row = await it.capture()
+        await it.upload(Custody.PARKED)
+        assert (await it.spool.recording(row.id)).parked_reason == "upload_create_unknown"
+        assert it.cloud.counters.calls[CREATE] == 1
+        await it.spool.retry(row.id)
+        await it.upload()
+        await it.assert_stored_once()
+
+
+async def test_a_refused_create_is_no_lost_one(tmp_path: Path) -> None:
+    """A 429 or a 403 made nothing: the intent is void, and even ambiguous_create = park goes on by itself."""
+    async with hub(tmp_path, settings={"ambiguous_create": "park"}) as it:
+        it.cloud.faults.add(CREATE, Status(status=429))
+        it.cloud.faults.add(CREATE, Status(status=403), nth=2)
+        await it.capture()
+        await it.upload()
+        await it.assert_stored_once()
+        assert it.cloud.counters.calls["GET /recordings"] == 0
+
+
+async def test_a_create_that_is_refused_for_good_is_parked(tmp_path: Path) -> None:
+    """A 400 that no other contract cures needs a human, and a retry tries again with a new key."""
+    async with hub(tmp_path, settings={"profile": "e"}) as it:
+        it.cloud.faults.add(CREATE, Status(status=400, message="metadata is too large"))
+        row = await it.capture()
+        await it.upload(Custody.PARKED)
+        parked = await it.spool.recording(row.id)
+        assert parked.parked_reason == "upload_create_refused"
+        assert "sk_test" not in str(parked.waiting_detail)
+        await it.spool.retry(row.id)
+        await it.upload()
+        await it.assert_stored_once()
+        assert (await it.spool.recording(row.id)).idempotency_key == f"{capture_key(row)}-1"
+
+
+async def test_one_recording_that_fails_holds_no_other_up(tmp_path: Path) -> None:
+    """While one waits for ever, the others of the same recorder are stored."""
+    async with hub(tmp_path, settings={"parallel_uploads": 1}) as it:
+        bad = await it.capture(1)
+        good = [await it.capture(number) for number in (2, 3, 4)]
+        it.cloud.faults.add(CREATE, LostBeforeCommit(), times=1)
+        it.cloud.faults.add("GET /recordings", Status(status=500), times=20)
+        async with it.running():
+            for row in good:
+                while (await it.spool.recording(row.id)).state is not Custody.STORED:
+                    await it.spool.wait_for_change(it.spool.revision)
+            assert (await it.spool.recording(bad.id)).state is Custody.CAPTURED
+        await it.upload()
+        await it.assert_stored_once()
