@@ -209,6 +209,7 @@ async def test_a_scanner_that_will_not_start_is_tried_again_ever_more_rarely() -
             await asyncio.sleep(SCAN_RETRY_LONGEST_S)
             assert air.scanners
             assert scanner.last_error is None
+            assert scanner.counters.silences == 0, "not scanning is not silence"
             assert scanner.counters.failures == len([entry for entry in logs if entry["event"] == "scan_failed"])
     waits = [entry["retry_in_s"] for entry in logs if entry["event"] == "scan_failed"]
     assert waits[0] == SCAN_RETRY_S

@@ -82,14 +82,22 @@ class FakeBlueZ:
             },
         )
 
-    def advertise(self, address: str, *, name: str = "Bota Pin", rssi: int = -60, connected: bool = False) -> str:
+    def remove_adapter(self, name: str = "hci0") -> None:
+        """An adapter and its devices, as if it had been unplugged."""
+        for path in [path for path in self.objects if path.split("/")[3:4] == [name]][::-1]:
+            interfaces = list(self.objects.pop(path))
+            self._signal("/", OBJECTS, "InterfacesRemoved", "oas", [path, interfaces])
+
+    def advertise(
+        self, address: str, *, hci: str = "hci0", name: str = "Bota Pin", rssi: int = -60, connected: bool = False
+    ) -> str:
         """A device is heard for the first time; gives its path."""
-        path = f"/org/bluez/hci0/dev_{address.replace(':', '_')}"
+        path = f"/org/bluez/{hci}/dev_{address.replace(':', '_')}"
         self._add(
             path,
             DEVICE,
             {
-                "Adapter": Variant("o", "/org/bluez/hci0"),
+                "Adapter": Variant("o", f"/org/bluez/{hci}"),
                 "Address": Variant("s", address),
                 "Alias": Variant("s", name),
                 "Name": Variant("s", name),
@@ -122,6 +130,8 @@ class FakeBlueZ:
             return None
         member = str(message.member)
         self.asked.append(member)
+        if member != "GetManagedObjects" and str(message.path) not in self.objects:
+            return Message.new_error(message, "org.freedesktop.DBus.Error.UnknownObject", "no such object")
         if member in self.refusals:
             refusal = self.refusals[member]
             return True if refusal is None else Message.new_error(message, *refusal)

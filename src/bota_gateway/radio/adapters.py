@@ -67,6 +67,23 @@ async def discover_adapters(settings: RadioSettings) -> list[Adapter]:
     return [Adapter(adapter.name, adapter.address) for adapter in chosen]
 
 
+async def find_again(adapter: Adapter, name: str) -> str:
+    """The ``hciN`` that the adapter has now: it may be another one after it was unplugged. ``name`` if it is not there.
+
+    Never raises.
+    """
+    if adapter.address is None or adapter.scanner_backend is not None:
+        return name
+    try:
+        known = await _ask_bluez()
+    except AdapterError:
+        return name
+    now = next((each.name for each in known if each.address == adapter.address), name)
+    if now != name:
+        log.info("adapter_renamed", adapter=adapter.name, address=adapter.address, was=name, now=now)
+    return now
+
+
 def choose(known: Iterable[KnownAdapter], wanted: Sequence[str]) -> list[KnownAdapter]:
     """Those of ``known`` that ``wanted`` names, by address or ``hciN``, in that order; all usable ones if it is empty.
 

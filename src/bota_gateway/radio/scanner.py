@@ -10,7 +10,7 @@ from bleak import BleakScanner
 from bleak.backends.device import BLEDevice
 from bleak.backends.scanner import AdvertisementData
 
-from bota_gateway.radio.adapters import Adapter
+from bota_gateway.radio.adapters import Adapter, find_again
 from bota_gateway.radio.bounded import bounded, uninterrupted
 from bota_gateway.radio.classify import BACKEND_FAILURES, advise, classify, describe
 from bota_gateway.radio.const import (
@@ -53,6 +53,8 @@ class Scanner:
     def __init__(self, adapter: Adapter, heard: Heard) -> None:
         self._adapter = adapter
         self._heard = heard
+        self._hci = adapter.name
+        """What BlueZ calls the adapter now."""
         self._pauses = 0
         self._pause_asked = asyncio.Event()
         self._wanted = asyncio.Event()
@@ -62,7 +64,8 @@ class Scanner:
         self._patience = SILENT_S
         self._quiet_s = 0.0
         """Scanning time since something was heard, without pauses; counted up to `_mark`."""
-        self._mark = 0.0
+        self._mark: float | None = None
+        """None while it does not scan: that is no silence."""
         self._failures = 0
         self._troubled = True
         """The next start is worth a line in the log: the first one, or after a failure or silence."""
@@ -92,6 +95,7 @@ class Scanner:
                 self._idle.set()
             if wait:
                 await asyncio.sleep(wait)
+                self._hci = await find_again(self._adapter, self._hci)
 
     @asynccontextmanager
     async def paused(self) -> AsyncIterator[None]:
@@ -122,7 +126,7 @@ class Scanner:
             scanning_mode="active",  # the manufacturer data is in the scan response (docs/protocol.md, "Discovery")
             # With DuplicateData BlueZ reports a recorder that lies still and sends the same every time; without, it
             # reports changes only, and such a recorder would look absent. The kernel still filters within a scan cycle.
-            bluez={"adapter": self._adapter.name, "filters": {"DuplicateData": True}},
+            bluez={"adapter": self._hci, "filters": {"DuplicateData": True}},
             backend=self._adapter.scanner_backend,
         )
         try:
@@ -139,6 +143,7 @@ class Scanner:
             self._troubled = True
             log.warning("scan_stop_failed", adapter=self._adapter.name, reason=describe(error), advice=advise(error))
         self._count_quiet()
+        self._mark = None
 
     async def _listen(self) -> None:
         while not self._pauses:
@@ -157,15 +162,16 @@ class Scanner:
         if data.rssi == RSSI_UNKNOWN:
             return
         self.counters.heard += 1
+        self._count_quiet()
         self._quiet_s = 0.0
-        self._mark = asyncio.get_running_loop().time()
         self._patience = SILENT_S
         self._heard(device, data)
 
     def _count_quiet(self) -> None:
         now = asyncio.get_running_loop().time()
-        self._quiet_s += now - self._mark
-        self._mark = now
+        if self._mark is not None:
+            self._quiet_s += now - self._mark
+            self._mark = now
 
     def _note_start(self) -> None:
         self._mark = asyncio.get_running_loop().time()
