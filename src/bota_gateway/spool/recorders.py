@@ -20,13 +20,14 @@ class Recorders(Part):
             rows = await tx.write(
                 """
                 INSERT INTO recorders (serial, address, name, rssi, firmware, first_seen_at, last_seen_at)
-                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6)
+                VALUES (?, ?, ?, ?, ?, ?, ?)
                 ON CONFLICT (serial) DO UPDATE SET
-                    address = ?2, name = coalesce(?3, name), rssi = coalesce(?4, rssi),
-                    firmware = coalesce(?5, firmware), last_seen_at = ?6
+                    address = excluded.address, name = coalesce(excluded.name, name),
+                    rssi = coalesce(excluded.rssi, rssi), firmware = coalesce(excluded.firmware, firmware),
+                    last_seen_at = excluded.last_seen_at
                 RETURNING *
                 """,
-                (serial, address, name, rssi, firmware, tx.now),
+                (serial, address, name, rssi, firmware, tx.now, tx.now),
             )
             return to_recorder(rows[0])
 

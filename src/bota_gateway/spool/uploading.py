@@ -40,10 +40,10 @@ class Uploading(Room, Part):
         rows = await self._db.read(
             f"""
             SELECT * FROM recordings WHERE state IN {STATES_TO_UPLOAD}
-            AND (next_attempt_at IS NULL OR next_attempt_at <= ?1 OR waiting_since > ?1)
-            ORDER BY captured_at, id LIMIT ?2
+            AND (next_attempt_at IS NULL OR next_attempt_at <= ? OR waiting_since > ?)
+            ORDER BY captured_at, id LIMIT ?
             """,  # noqa: S608 - state names only
-            (now, len(exclude) + 1),
+            (now, now, len(exclude) + 1),
         )
         return next((to_recording(row) for row in rows if row["id"] not in exclude), None)
 
@@ -202,9 +202,9 @@ class Uploading(Room, Part):
                 f"""
                 SELECT * FROM recordings
                 WHERE (state = 'parked' OR state IN ('listed', {STATES_TO_UPLOAD[1:]} AND waiting_for IS NOT NULL)
-                AND (?1 IS NULL OR serial = ?1) AND (?2 IS NULL OR waiting_for = ?2 OR parked_reason = ?2)
+                AND serial = coalesce(?, serial) AND (? IS NULL OR ? IN (waiting_for, parked_reason))
                 """,  # noqa: S608 - state names only
-                (serial, code),
+                (serial, code, code),
             )
             return sum([await _retry_one(tx, to_recording(row)) for row in rows])
 
