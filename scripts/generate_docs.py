@@ -20,7 +20,9 @@ from pydantic.fields import FieldInfo
 
 from bota_gateway import config, errors
 from bota_gateway.cli.main import cli
-from bota_gateway.status.catalogue import EVENTS
+from bota_gateway.model import Custody
+from bota_gateway.spool import custody
+from bota_gateway.status.catalogue import BY_NAME
 
 ROOT = Path(__file__).resolve().parent.parent
 GENERATED = "<!-- Made by scripts/generate-docs from the code; change it there. -->\n\n"
@@ -51,7 +53,15 @@ def settings_md() -> str:
         "An unknown key is an error that names the nearest known one.",
     ]
     for name, section in _sections():
-        out += ["", f"## [{name}]", "", str(section.__doc__), "", "| Key | Kind | Default | Meaning |", "|---|---|---|---|"]
+        out += [
+            "",
+            f"## [{name}]",
+            "",
+            str(section.__doc__),
+            "",
+            "| Key | Kind | Default | Meaning |",
+            "|---|---|---|---|",
+        ]
         for key, field in section.model_fields.items():
             default = "" if field.get_default(call_default_factory=True) is None else f"`{_toml(field)}`"
             out.append(f"| `{key}` | {_cell(_kind(field.annotation))} | {_cell(default)} | {_cell(_meaning(field))} |")
@@ -78,9 +88,11 @@ def events_md() -> str:
         "| Event | Level | Fields | Meaning | What to do |",
         "|---|---|---|---|---|",
     ]
-    for event in sorted(EVENTS, key=lambda one: one.name):
+    for event in sorted(BY_NAME.values(), key=lambda one: one.name):
         fields = ", ".join(f"`{field}`" for field in event.fields)
-        out.append(f"| `{event.name}` | {event.level} | {fields} | {_cell(event.meaning)} | {_cell(event.todo)} |")
+        out.append(
+            f"| `{event.name}` | {', '.join(event.levels)} | {fields} | {_cell(event.meaning)} | {_cell(event.todo)} |"
+        )
     return "\n".join(out) + "\n"
 
 
@@ -103,9 +115,32 @@ def errors_md() -> str:
 
 def custody_md() -> str:
     """The states of a recording and the steps between them."""
-    from bota_gateway.spool import custody  # noqa: PLC0415 - imported where it is used
-
-    return GENERATED + custody.as_markdown()
+    out = [GENERATED + "# Custody: the life of a recording", ""]
+    out += ["Every arrow is one transaction that also writes a line into the recording's timeline.", "", "```mermaid"]
+    out += ["stateDiagram-v2", f"    [*] --> {custody.BEGINNING}"]
+    moves = sorted(
+        (source.value, arc.target.value, arc.step.value)
+        for arc in custody.ARCS
+        for source in arc.sources
+        if arc.target not in (None, source)
+    )
+    out += [f"    {source} --> {target}: {step}" for source, target, step in moves]
+    out += ["```", "", "## States", "", "| State | Means | On the disk before it is entered |", "|---|---|---|"]
+    out += [f"| `{state}` | {words.means} | {words.durable_before} |" for state, words in custody.STATES.items()]
+    out += [
+        "",
+        "## Steps",
+        "",
+        "A synced step survives a power cut; a power cut may undo another one, and nothing is lost.",
+    ]
+    out += ["", "| Step | From | To | When | Synced |", "|---|---|---|---|---|"]
+    for arc in custody.ARCS:
+        sources = ", ".join(f"`{state}`" for state in Custody if state in arc.sources)
+        target = f"`{arc.target}`" if arc.target else "the same"
+        out.append(f"| `{arc.step}` | {sources} | {target} | {_cell(arc.when)} | {'yes' if arc.durable else 'no'} |")
+    out += ["", "## Lines of a timeline", "", "| Line | Means |", "|---|---|"]
+    out += [f"| `{happened}` | {_cell(means)} |" for happened, means in custody.LINES.items()]
+    return "\n".join(out) + "\n"
 
 
 DOCUMENTS: dict[str, Callable[[], str]] = {

@@ -134,7 +134,13 @@ class NotifyMode(StrEnum):
 class RadioSettings(Section):
     """Bluetooth adapters and links."""
 
-    adapters: tuple[str, ...] = Field((), description="Adapter addresses or hciN; empty means all.")
+    adapters: tuple[str, ...] = Field(
+        (),
+        description=(
+            "Adapter addresses or hciN; empty means all that BlueZ has. bumble:TRANSPORT is a controller without BlueZ, "
+            "such as the one that 'bota-gateway sim recorder' offers."
+        ),
+    )
     max_links: int = Field(3, ge=1, le=10, description="Links at once per adapter; small controllers hold few.")
     notify: NotifyMode = Field(
         NotifyMode.AUTO,

@@ -8,6 +8,7 @@ import platform
 import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from importlib.metadata import version
 from typing import Any
 
@@ -21,7 +22,7 @@ from bota_gateway.daemon.supervise import keep_running
 from bota_gateway.daemon.systemd import ServiceManager
 from bota_gateway.errors import GatewayError, SpoolCorruptError, SpoolWriteError
 from bota_gateway.model import WallClock
-from bota_gateway.radio import Adapter, Radio, discover_adapters
+from bota_gateway.radio import Adapter, Radio, open_adapters
 from bota_gateway.spool import Spool
 from bota_gateway.status.report import Report
 from bota_gateway.status.server import StatusServer
@@ -131,16 +132,19 @@ class Gateway:
 
     async def _listen(self) -> None:
         """The radio and the visits that depend on it fail and restart together."""
-        adapters = self._adapters if self._adapters is not None else await discover_adapters(self._settings.radio)
-        radio = Radio(adapters, self._settings.radio, self._now)
-        rounds = Rounds(radio, self.spool, self._settings, self._now, self._clock_is_trusted, self._rng)
-        self._rounds = rounds
-        try:
-            async with asyncio.TaskGroup() as parts:
-                parts.create_task(radio.run(), name="scanner")
-                parts.create_task(rounds.run(), name="rounds")
-        finally:
-            self._rounds = None
+        async with self._opened() as adapters:
+            radio = Radio(adapters, self._settings.radio, self._now)
+            rounds = Rounds(radio, self.spool, self._settings, self._now, self._clock_is_trusted, self._rng)
+            self._rounds = rounds
+            try:
+                async with asyncio.TaskGroup() as parts:
+                    parts.create_task(radio.run(), name="scanner")
+                    parts.create_task(rounds.run(), name="rounds")
+            finally:
+                self._rounds = None
+
+    def _opened(self) -> AbstractAsyncContextManager[Sequence[Adapter]]:
+        return open_adapters(self._settings.radio) if self._adapters is None else nullcontext(self._adapters)
 
     async def _tidy(self) -> None:
         while True:

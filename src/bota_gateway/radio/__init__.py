@@ -9,6 +9,7 @@ from bota_gateway.radio.classify import back_off_s
 from bota_gateway.radio.const import PRESENT_S
 from bota_gateway.radio.link import Link
 from bota_gateway.radio.notifications import NotificationStream
+from bota_gateway.radio.opening import open_adapters
 from bota_gateway.radio.radio import Radio
 from bota_gateway.radio.sightings import Sighting
 
@@ -21,4 +22,5 @@ __all__ = [
     "Sighting",
     "back_off_s",
     "discover_adapters",
+    "open_adapters",
 ]

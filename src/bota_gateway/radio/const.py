@@ -22,6 +22,9 @@ SILENT_S: Final = 90.0
 delivering without an error (bluez issues 343, 1126, 1554). One BlueZ scan cycle is 10 s of scanning and 5 s of rest, so
 this is six cycles. habluetooth uses the same figure; shorter restarts scanners that work, in lonely places."""
 
+TIMER_GRAIN_S: Final = 1e-6
+"""Timers may fire a nanosecond early, and sums of times are rounded: what is left below this has passed."""
+
 SILENT_LONGEST_S: Final = 900.0
 """A restart that brought nothing doubles the patience up to this: in a lonely place restarts would fill the log."""
 

@@ -22,6 +22,7 @@ from bota_gateway.radio.const import (
     SCAN_STOP_S,
     SILENT_LONGEST_S,
     SILENT_S,
+    TIMER_GRAIN_S,
 )
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -148,12 +149,13 @@ class Scanner:
     async def _listen(self) -> None:
         while not self._pauses:
             self._count_quiet()
-            if self._quiet_s >= self._patience:
+            left = self._patience - self._quiet_s
+            if left <= TIMER_GRAIN_S:
                 self._note_silence()
                 return
             # Not longer than SILENT_S, because the first sound shortens a grown patience.
             try:
-                async with asyncio.timeout(min(self._patience - self._quiet_s, SILENT_S)):
+                async with asyncio.timeout(min(left, SILENT_S)):
                     await self._pause_asked.wait()
             except TimeoutError:
                 continue

@@ -1,10 +1,16 @@
-"""Puts a simulated recorder on a real controller, for others to test against."""
+"""Puts simulated recorders where other processes reach them: on a real controller, or on a virtual radio."""
+
+import asyncio
 
 from bumble import hci
 from bumble.device import Device
 from bumble.transport import open_transport
 
 from bota_gateway.sim.recorder import SimRecorder
+from bota_gateway.sim.virtual_radio import VirtualRadio
+
+HUB_ADDRESS = "B0:7A:00:00:00:01"
+"""Public address of the adapter that is offered; any will do, ours is easy to recognise."""
 
 
 async def serve(transport_name: str, recorder: SimRecorder) -> None:
@@ -27,3 +33,20 @@ async def serve(transport_name: str, recorder: SimRecorder) -> None:
         finally:
             await recorder.stop()
             await device.power_off()
+
+
+async def offer_adapter(radio: VirtualRadio, transport_name: str) -> None:
+    """Offers an adapter on a virtual radio to a host in another process, until cancelled.
+
+    A host that goes away is no end: the next one resets the controller and goes on.
+
+    Args:
+        radio: Where the recorders are.
+        transport_name: Where to offer it, in bumble's words: ``tcp-server:127.0.0.1:9100``, ``unix-server:PATH``.
+
+    Raises:
+        OSError: The place is taken or can't be used.
+    """
+    async with await open_transport(transport_name) as transport:
+        radio.attach("hub", transport, public_address=HUB_ADDRESS)
+        await asyncio.Event().wait()

@@ -1,12 +1,13 @@
-"""Every event that the gateway logs: one name for each happening.
+"""Every event that the gateway logs: one name for each happening, written down in events.toml.
 
-``says`` is what a person reads; the fields are what a machine reads. ``docs/log-events.md`` is generated from here,
-and a test fails on an event that is not here.
+A test fails on an event, a level or a field that is not there.
 """
 
 import string
+import tomllib
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.resources import files
 
 
 @dataclass(frozen=True)
@@ -14,11 +15,12 @@ class Event:
     """One kind of happening."""
 
     name: str
-    level: str
+    levels: tuple[str, ...]
     says: str
     """Template for people, with fields and units of ``words.sentence``."""
     meaning: str
     fields: tuple[str, ...] = ()
+    """Beside these, ``recorder`` (serial), ``recording`` (file id) and ``address`` stand with any event they fit."""
     todo: str = "Nothing."
 
     @cached_property
@@ -27,6 +29,12 @@ class Event:
         return frozenset(name for _, name, _, _ in string.Formatter().parse(self.says) if name)
 
 
-EVENTS: tuple[Event, ...] = ()
+def _read() -> dict[str, Event]:
+    table = tomllib.loads(files("bota_gateway.status").joinpath("events.toml").read_text("utf-8"))
+    return {
+        name: Event(name, tuple(row.pop("levels")), fields=tuple(row.pop("fields", ())), **row)
+        for name, row in table.items()
+    }
 
-BY_NAME = {event.name: event for event in EVENTS}
+
+BY_NAME = _read()

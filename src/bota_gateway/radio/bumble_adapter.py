@@ -1,0 +1,40 @@
+"""Adapters without BlueZ: a controller that bumble drives itself, for tests in several processes and odd machines.
+
+``radio.adapters = ["bumble:tcp-client:127.0.0.1:9100"]`` is the adapter that ``bota-gateway sim recorder`` offers;
+``bumble:usb:0`` is a dongle that BlueZ does not hold.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from bumble import hci
+from bumble.device import Device
+from bumble.transport import open_transport
+from bumble.transport.common import TransportInitError
+
+from bota_gateway.errors import AdapterError
+from bota_gateway.radio.adapters import Adapter
+from bota_gateway.radio.bumble_backend import backends
+
+OWN_ADDRESS = "F0:B0:7A:00:00:01"
+"""Random static address of such an adapter: not every controller has a public one."""
+
+
+@asynccontextmanager
+async def bumble_adapter(name: str, transport_name: str) -> AsyncIterator[Adapter]:
+    """The adapter behind a transport in bumble's words, powered on while the block runs.
+
+    Raises:
+        AdapterError: nothing answers there.
+    """
+    try:
+        transport = await open_transport(transport_name)
+    except (OSError, TransportInitError, ValueError) as error:
+        raise AdapterError(
+            f"There is no controller at {name}: {error}.", remedy="Check the transport in radio.adapters."
+        ) from error
+    async with transport:
+        device = Device.with_hci(name, hci.Address(OWN_ADDRESS), transport.source, transport.sink)
+        await device.power_on()
+        scanner, client = backends(device)
+        yield Adapter(name, OWN_ADDRESS, scanner, client)
