@@ -4,6 +4,7 @@ While data flows nothing else is asked over the link: extra GATT traffic has bee
 """
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass, field
 from random import Random
 from typing import Final, assert_never
@@ -75,12 +76,12 @@ class Puller:
                 retry = _verdict(error, tries_left)
                 await self._abandon(recording, error, retry)
                 if transfer.unruly:
-                    raise UnrulyError("The recorder goes on sending after its transfer was refused.") from error
+                    raise UnrulyError("The recorder does not end the transfer that was refused.") from error
                 if retry is not TransferRetry.NOW:
                     raise
             except SpoolError as error:
                 if transfer.unruly:
-                    raise UnrulyError("The recorder goes on sending after its transfer was aborted.") from error
+                    raise UnrulyError("The recorder does not end the transfer that was aborted.") from error
                 raise
         raise AssertionError("the last try either captures or raises")
 
@@ -133,7 +134,7 @@ class Transfer:
     receiver: BatchReceiver
     progress: LinkProgress
     unruly: bool = field(default=False, init=False)
-    """The recorder went on sending after it was told to stop."""
+    """The recorder did not stop when it was told to, or could not be told."""
 
     async def run(self, binding: Binding) -> Recording:
         """Bring the recording into the spool, durably, then acknowledge it; raises as :meth:`Puller.pull`."""
@@ -180,11 +181,12 @@ class Transfer:
         tell_at = clock() + PROGRESS_EVERY_S
         while receiver.outcome is None:
             # What is buffered is taken before the deadline is judged: a slow disk here is no silence over there.
-            packets = await stream.batch(max(0.0, receiver.deadline - clock()))
+            deadline = receiver.deadline
+            packets = await stream.batch(max(0.0, deadline - clock()))
             if packets:
                 receiver.receive(packets, clock())
             else:
-                receiver.tick(clock())
+                receiver.tick(max(deadline, clock()))  # a timer may fire a nanosecond early
             if audio := receiver.take_audio():
                 await self.spool.store_audio(self.recording.id, audio)
             self.progress.received_bytes = receiver.received_bytes
@@ -228,28 +230,27 @@ class Transfer:
 
         Some recorders may start over by themselves after a NACK, which is not known; an ABORT follows for those.
         """
+        self.unruly = True
         try:
             for word in (verdict, self.receiver.abort()):
                 if word is not None:
-                    await self._say(word)
+                    await self._write(word)
                 if await self._falls_silent(stream):
+                    self.unruly = False
                     return
-            self.unruly = True
+        except GattError as error:
+            log.info("transfer_refusal_unheard", why=error.message)
         except LinkLostError:
             return  # nothing stops a transfer as surely; the next operation on the link says so
 
-    async def _say(self, word: Write) -> None:
-        try:
-            await self._write(word)
-        except GattError as error:
-            log.info("transfer_refusal_unheard", why=error.message)
-
     async def _falls_silent(self, stream: NotificationStream) -> bool:
         clock = asyncio.get_running_loop().time
-        heard_at = started_at = clock()
-        while (left := started_at + SETTLE_S - clock()) > 0:
-            if await stream.batch(left):
-                heard_at = clock()
+        heard_at = clock()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SETTLE_S):
+                while True:
+                    if await stream.batch(SETTLE_S):
+                        heard_at = clock()
         return clock() - heard_at >= QUIET_S
 
     async def _write(self, write: Write) -> None:

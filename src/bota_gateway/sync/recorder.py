@@ -139,11 +139,12 @@ async def _collect(link: Link, options: ListOptions) -> ListOutcome:
         await link.write(command.characteristic, command.value)
         collector.started(clock())
         while collector.outcome is None:
-            notifications = await stream.batch(max(0.0, collector.deadline - clock()))
+            deadline = collector.deadline
+            notifications = await stream.batch(max(0.0, deadline - clock()))
             for notification in notifications:
                 collector.receive(notification, clock())
             if not notifications:
-                collector.tick(clock())
+                collector.tick(max(deadline, clock()))  # a timer may fire a nanosecond early
     return collector.outcome
 
 

@@ -127,7 +127,7 @@ class Rounds:
                 soonest = min(soonest, candidate.due_in)
             elif self._has_place(candidate.sighting.adapter):
                 self._begin(tasks, candidate)
-        return soonest
+        return max(soonest, SOON_S)
 
     async def _refresh_known(self) -> None:
         """What the spool remembers, read again only when it changed."""
