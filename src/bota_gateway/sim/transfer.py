@@ -95,6 +95,9 @@ class Transfer:
             at = (index % max(1, count)) * size
             self._send(encode(index, bytes(data[at : at + size]) or bytes(size)))
             index += 1
+            if self.handle not in self.peer.subscribed:
+                await asyncio.sleep(UNHEARD_S)
+                continue
             # Also yields where the radio takes everything at once, so that an ABORT gets through.
             await (self.peer.room() if self.peer.full else asyncio.sleep(0))
 
