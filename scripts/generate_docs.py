@@ -8,11 +8,12 @@ import ast
 import json
 import sys
 import textwrap
+import types
+import typing
 from collections.abc import Callable, Iterator
 from enum import Enum
 from pathlib import Path
-from types import UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Any, get_args, get_origin
 
 import click
 from pydantic import SecretStr
@@ -21,6 +22,7 @@ from pydantic.fields import FieldInfo
 from bota_gateway import config, errors
 from bota_gateway.cli.main import cli
 from bota_gateway.model import Custody
+from bota_gateway.protocol.errors_on_wire import WIRE_ERRORS, transfer_code
 from bota_gateway.spool import custody
 from bota_gateway.status.catalogue import BY_NAME
 
@@ -106,7 +108,7 @@ def errors_md() -> str:
         "|---|---|---|",
     ]
     said: dict[str, tuple[str, str]] = {}
-    for code, message, remedy in [*_raised_codes(), *_class_codes()]:
+    for code, message, remedy in _codes():
         known_message, known_remedy = said.get(code, ("", ""))
         said[code] = (known_message or message, known_remedy or remedy)
     out += [f"| `{code}` | {_cell(what)} | {_cell(todo)} |" for code, (what, todo) in sorted(said.items())]
@@ -187,22 +189,33 @@ def _toml(field: FieldInfo) -> str:
             return json.dumps(value)
 
 
-def _kind(annotation: Any) -> str:
-    origin = get_origin(annotation)
-    if origin is Annotated:
-        return _kind(get_args(annotation)[0])
-    if origin in (Union, UnionType):
-        return " or ".join(_kind(part) for part in get_args(annotation) if part is not type(None))
-    if origin is Literal:
-        return " / ".join(f"`{value}`" for value in get_args(annotation))
-    if origin is tuple:
-        return f"list of {_kind(get_args(annotation)[0])}"
-    if origin is dict:
-        return "map"
-    if isinstance(annotation, type) and issubclass(annotation, Enum):
-        return " / ".join(f"`{member.value}`" for member in annotation)
-    names = {str: "text", int: "whole number", float: "number", bool: "true / false", Path: "path", SecretStr: "secret"}
-    return names.get(annotation, str(annotation))
+def _kind(annotation: Any) -> str:  # noqa: PLR0911 - one line for each kind of type
+    parts = get_args(annotation)
+    match get_origin(annotation):
+        case typing.Annotated:
+            return _kind(parts[0])
+        case typing.Union | types.UnionType:
+            return " or ".join(_kind(part) for part in parts if part is not type(None))
+        case typing.Literal:
+            return " / ".join(f"`{value}`" for value in parts)
+        case origin if origin is tuple:
+            return f"list of {_kind(parts[0])}"
+        case origin if origin is dict:
+            return "map"
+        case _ if isinstance(annotation, type) and issubclass(annotation, Enum):
+            return " / ".join(f"`{member.value}`" for member in annotation)
+        case _:
+            return _PLAIN_KINDS[annotation]
+
+
+_PLAIN_KINDS = {
+    str: "text",
+    int: "whole number",
+    float: "number",
+    bool: "true / false",
+    Path: "path",
+    SecretStr: "secret",
+}
 
 
 def _commands(group: click.Group, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], click.Command]]:
@@ -216,22 +229,55 @@ def _commands(group: click.Group, path: tuple[str, ...]) -> Iterator[tuple[tuple
             yield (*path, name), command
 
 
-def _class_codes() -> Iterator[tuple[str, str, str]]:
-    for name in vars(errors):
-        thing = getattr(errors, name)
+def _codes() -> Iterator[tuple[str, str, str]]:
+    """Code, what happened, what to do: the most telling places first."""
+    modules = [ast.parse(path.read_text("utf-8")) for path in sorted((ROOT / "src" / "bota_gateway").rglob("*.py"))]
+    for module in modules:
+        for node in ast.walk(module):
+            if isinstance(node, ast.Call):
+                yield from _code_of_call(node)
+            elif isinstance(node, ast.ClassDef) and any(ast.unparse(base) == "StrEnum" for base in node.bases):
+                yield from _codes_of_enum(node)
+    for wire_code, line in WIRE_ERRORS.items():
+        yield transfer_code(wire_code), line.meaning, _RETRY[line.retry]
+    for thing in vars(errors).values():
         if isinstance(thing, type) and issubclass(thing, errors.GatewayError):
             yield thing.code, str(thing.__doc__).partition("\n")[0], thing.remedy
 
 
-def _raised_codes() -> Iterator[tuple[str, str, str]]:
-    for path in sorted((ROOT / "src" / "bota_gateway").rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            if isinstance(node, ast.Call):
-                words = {word.arg: word.value for word in node.keywords}
-                code = words.get("code")
-                if isinstance(code, ast.Constant) and isinstance(code.value, str):
-                    message = node.args[0] if node.args else words.get("detail", words.get("message"))
-                    yield code.value, _template(message), _template(words.get("remedy"))
+def _code_of_call(node: ast.Call) -> Iterator[tuple[str, str, str]]:
+    """``SomeError(message, code="...", remedy="...")``, and the receiver's ``self._fail("...", message, retry)``."""
+    words = {word.arg: word.value for word in node.keywords}
+    name = ast.unparse(node.func).rpartition(".")[2]
+    match words.get("code"), node.args:
+        case ast.Constant(value=str(code)), _:
+            message = node.args[0] if node.args else words.get("detail", words.get("message"))
+            remedy = _template(words.get("remedy")) or getattr(getattr(errors, name, None), "remedy", "")
+            yield code, _template(message), remedy
+        case _, [ast.Constant(value=str(code)), message, *rest] if name == "_fail":
+            retry = rest[0] if rest else None
+            yield code, _template(message), _RETRY.get(_template(retry), "")
+        case _:
+            return
+
+
+def _codes_of_enum(node: ast.ClassDef) -> Iterator[tuple[str, str, str]]:
+    """Members of the enumerations of reasons, each with the docstring below it."""
+    if node.name not in {"Reason", "Why"}:
+        return
+    for member, text in zip(node.body, node.body[1:], strict=False):
+        match member, text:
+            case ast.Assign(value=ast.Constant(value=str(code))), ast.Expr(value=ast.Constant(value=str(meaning))):
+                yield code, meaning, ""
+            case _:
+                continue
+
+
+_RETRY = {
+    "now": "Nothing: it is tried again at once, then later.",
+    "later": "Nothing: it is tried again in a later visit.",
+    "never": "It is parked and stays on the recorder. Remove the cause, then: bota-gateway retry.",
+}
 
 
 def _template(node: ast.expr | None) -> str:

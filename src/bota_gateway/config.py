@@ -137,7 +137,7 @@ class RadioSettings(Section):
     adapters: tuple[str, ...] = Field(
         (),
         description=(
-            "Adapter addresses or hciN; empty means all that BlueZ has. bumble:TRANSPORT is a controller without BlueZ, "
+            "Adapter addresses or hciN; empty means all that BlueZ has. bumble:TRANSPORT is one without BlueZ, "
             "such as the one that 'bota-gateway sim recorder' offers."
         ),
     )
