@@ -12,6 +12,9 @@ from bota_gateway.sim.options import RecorderOptions, Sha, StoredRecording
 from bota_gateway.sim.peer import Peer
 from bota_gateway.sim.spoil import spoil
 
+UNHEARD_S = 0.01
+"""Pause of an endless sender whom nobody listens to: then no radio sets its pace."""
+
 
 @dataclass(slots=True)
 class Transfer:
