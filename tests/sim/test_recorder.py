@@ -71,15 +71,17 @@ async def test_what_it_holds_survives_a_restart() -> None:
     assert recorder.seen.connections == 1
 
 
-async def test_the_nonce_is_new_for_each_connection() -> None:
-    """Two connections read different session nonces of 16 bytes."""
+async def test_the_nonce_is_new_for_each_connection_and_grant() -> None:
+    """Each connection, and each grant written, brings another session nonce of 16 bytes."""
     hub, recorder = await place()
     nonces = set()
     async with recorder:
         for _ in range(2):
             async with hub.client(await hub.find(recorder.address)) as client:
-                nonces.add(bytes(await client.read_gatt_char(uuids.SESSION_NONCE)))
-    assert [len(nonce) for nonce in nonces] == [16, 16]
+                for value in (b"\x05", bytes(171)):
+                    await client.write_gatt_char(uuids.DEVICE_COMMAND, value, response=True)
+                    nonces.add(bytes(await client.read_gatt_char(uuids.SESSION_NONCE)))
+    assert [len(nonce) for nonce in nonces] == [16] * 4
 
 
 async def test_every_group_can_be_absent() -> None:

@@ -183,6 +183,20 @@ async def test_data_can_go_on_for_ever() -> None:
         assert (await visit.pull(STORED)).crc_matches
 
 
+async def test_endless_data_lets_others_live_when_nobody_listens() -> None:
+    """Unsubscribed, an endless sender lets time pass, and is heard again after a new subscription."""
+    hub, recorder = await place(Fault(FaultKind.ENDLESS))
+    async with recorder, hub.visit(recorder.address) as visit:
+        await visit.start(STORED)
+        await visit.until(lambda: len(visit.transferred) > 1_000)
+        await visit.client.stop_notify(uuids.RECORDING_TRANSFER)
+        await asyncio.sleep(5)
+        heard = len(visit.transferred)
+        await visit.client.start_notify(uuids.RECORDING_TRANSFER, visit.hear)
+        await visit.until(lambda: len(visit.transferred) > heard)
+        await visit.abort()
+
+
 @pytest.mark.parametrize(("kind", "packets"), [(FaultKind.NO_DATA, 0), (FaultKind.NO_EOF, 100)])
 async def test_a_recorder_can_fall_silent(kind: FaultKind, packets: int) -> None:
     """Nothing comes after START, or nothing after the data, and the transfer stays open."""

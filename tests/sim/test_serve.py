@@ -29,7 +29,7 @@ async def test_a_recorder_runs_on_a_controller_elsewhere(tmp_path: Path) -> None
         serving.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await serving
-        controller_side.server.close()  # type: ignore[attr-defined]  # bumble forgets to
+        controller_side.server.close()  # bumble forgets to
     assert serving.cancelled()
 
 

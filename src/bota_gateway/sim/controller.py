@@ -87,6 +87,11 @@ class VirtualController(bumble_controller.Controller):
         self.le_legacy_advertiser = Advertiser(self)
         self._ends: dict[int, LinkEnd] = {}
 
+    def send_hci_packet(self, packet: hci.HCI_Packet) -> None:
+        """Sends to the host, without bumble's formatting for a log that is off: most of the cost of a report."""
+        if self.host is not None:
+            asyncio.get_running_loop().call_soon(self.host.on_packet, bytes(packet))
+
     # -- data ---------------------------------------------------------------------------------------------------------
 
     def on_hci_acl_data_packet(self, packet: hci.HCI_AclDataPacket) -> None:

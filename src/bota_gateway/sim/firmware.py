@@ -5,7 +5,6 @@ It knows nothing of advertising and connecting; `recorder` puts it on a radio.
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
 from typing import Any
 
 from bota_gateway.protocol import packets, uuids
@@ -21,44 +20,16 @@ from bota_gateway.sim.gatt import UNLIKELY_ERROR, Cell, RefusedError, kept_cells
 from bota_gateway.sim.listing import list_notifications
 from bota_gateway.sim.options import DuringTransfer, Group, RecorderOptions, ResultsOn, StoredRecording
 from bota_gateway.sim.peer import Peer
+from bota_gateway.sim.seen import ResultSeen, Seen
 from bota_gateway.sim.transfer import Transfer
 
 INVALID_STATE = 0x02
 """Error code for a START while another transfer is open (docs/protocol.md, "Error codes")."""
 
+GRANT_BYTES = (171, 179)
+"""Lengths by which a grant is told from a command on the same characteristic; each uses the nonce up."""
 
-@dataclass(frozen=True, slots=True)
-class ResultSeen:
-    """A result that the hub wrote."""
-
-    opcode: Opcode
-    seq: int
-    characteristic: str
-    file_id: str | None
-    """Of the transfer it ended; None when none was open or it did not count."""
-
-
-@dataclass(slots=True)
-class Seen:
-    """What a recorder has seen and done, for assertions."""
-
-    connections: int = 0
-    disconnections: int = 0
-    lists: int = 0
-    starts: list[str] = field(default_factory=list)
-    """File ids that START asked for, in order, refused ones included."""
-    transfers: list[Transfer] = field(default_factory=list)
-    """Transfers begun, in order; the last may be under way."""
-    results: list[ResultSeen] = field(default_factory=list)
-    acknowledged: list[str] = field(default_factory=list)
-    """File ids whose transfer ended by ACK, in order."""
-    confirmed: list[str] = field(default_factory=list)
-    """File ids that CONFIRM gave permission for, in order; of recordings it held."""
-    confirms: list[str] = field(default_factory=list)
-    """File ids of all CONFIRM writes."""
-    time_syncs: int = 0
-    rubbish: list[bytes] = field(default_factory=list)
-    """Writes to transfer control that are no command."""
+NONCE_BYTES = 16
 
 
 class Firmware:
@@ -113,7 +84,7 @@ class Firmware:
         """A central has come; the session nonce is new for each."""
         self.peer = peer
         self.seen.connections += 1
-        self.values[uuids.SESSION_NONCE] = self.faults.random.randbytes(16)
+        self._renew_nonce()
         self._changed()
 
     def disconnected(self) -> None:
@@ -151,7 +122,7 @@ class Firmware:
                     self._kept(uuids.RECORDING_CONTROL, Group.RECORDING_CONTROL),
                     Cell(uuids.RECORDING_STATUS, bytes(18).__bytes__, notify=True, group=Group.RECORDING_CONTROL),
                     Cell(uuids.TIME_SYNC, write=self._write_time, group=Group.TIME_SYNC),
-                    self._kept(uuids.DEVICE_COMMAND, Group.DEVICE_COMMAND),
+                    Cell(uuids.DEVICE_COMMAND, write=self._write_command, group=Group.DEVICE_COMMAND),
                 ],
             ),
             (uuids.STORAGE_SERVICE, self._storage_cells()),
@@ -233,6 +204,14 @@ class Firmware:
         self.clock.set(sync.unix_ms / 1000, sync.offset_minutes)
         self.seen.time_syncs += 1
         self._changed()
+
+    def _write_command(self, value: bytes) -> None:
+        self.values[uuids.DEVICE_COMMAND] = value
+        if len(value) in GRANT_BYTES:
+            self._renew_nonce()
+
+    def _renew_nonce(self) -> None:
+        self.values[uuids.SESSION_NONCE] = self.faults.random.randbytes(NONCE_BYTES)
 
     async def _write_control(self, value: bytes) -> None:
         try:

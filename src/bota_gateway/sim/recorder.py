@@ -22,10 +22,11 @@ from bumble.gatt import Characteristic
 from bota_gateway.protocol import advertising, uuids
 from bota_gateway.sim.condition import Clock, Condition
 from bota_gateway.sim.faults import FaultKind, Faults
-from bota_gateway.sim.firmware import Firmware, Seen
+from bota_gateway.sim.firmware import Firmware
 from bota_gateway.sim.gatt import build
 from bota_gateway.sim.options import Advertises, RecorderOptions, StoredRecording
 from bota_gateway.sim.peer import Peer
+from bota_gateway.sim.seen import Seen
 from bota_gateway.sim.transfer import stall
 from bota_gateway.sim.virtual_radio import VirtualRadio, address_from
 
