@@ -170,6 +170,19 @@ async def test_an_adapter_reset_drops_its_links() -> None:
         assert radio.link_count == 0
 
 
+async def test_an_adapter_powered_off_drops_its_links() -> None:
+    """The hub hears of it at once, its recorder by the supervision time-out."""
+    radio = VirtualRadio()
+    hub = await Hub.on(radio)
+    async with SimRecorder(radio, serial=SERIAL) as recorder:
+        client = hub.client(await hub.find(recorder.address))
+        await client.connect()
+        await hub.device.power_off()
+        assert not client.is_connected
+        assert recorder.connected
+        await recorder.wait_until(lambda: recorder.advertising)
+
+
 async def test_only_who_is_in_range_is_seen() -> None:
     """Each adapter sees the recorders that it hears, at their signal strength."""
     radio = VirtualRadio()

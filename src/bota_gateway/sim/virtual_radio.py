@@ -72,6 +72,7 @@ class VirtualRadio(link.LocalLink):
         """
         controller = self._add(name, max_links=max_links)
         host = QuickHost(controller, controller)
+        host.on("flush", controller.vanish)  # powering the device off, or resetting it, takes it off the air
         device = Device(name=device_name or name, address=hci.Address(address or address_from(name)), host=host)
         host.device = device
         await device.power_on()
