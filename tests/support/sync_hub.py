@@ -47,7 +47,10 @@ class SyncHub:
     """While set, the played cloud answers and stores."""
     effects: list[str]
     """Durable steps and writes to recorders, in the order in which they happened."""
-    wall_offset: list[float] = field(default_factory=lambda: [0.0])
+    wall_offset: list[float]
+    """Its one number is added to the wall clock: a test sets the clock with it."""
+    parts: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    """What runs, by name: radio, rounds, cloud."""
 
     def now(self) -> float:
         """The wall clock."""
@@ -157,13 +160,15 @@ async def hub_with(
         if cloud_up:
             up.set()
         hub = SyncHub(air, spool, radio, rounds, settings, dict(bindings or {}), up, effects, offset)
-        tasks = [asyncio.create_task(part) for part in (radio.run(), rounds.run(), _play_cloud(hub))]
+        hub.parts["radio"] = asyncio.create_task(radio.run())
+        hub.parts["rounds"] = asyncio.create_task(rounds.run())
+        hub.parts["cloud"] = asyncio.create_task(_play_cloud(hub))
         try:
             yield hub
         finally:
-            for task in tasks:
+            for task in hub.parts.values():
                 task.cancel()
-            results = await asyncio.gather(*tasks, return_exceptions=True)
+            results = await asyncio.gather(*hub.parts.values(), return_exceptions=True)
             for name in adapters:
                 air.remove(name)
         crashed = [result for result in results if isinstance(result, Exception)]

@@ -106,14 +106,14 @@ class Puller:
         match retry:
             case TransferRetry.NOW:
                 await self.spool.abandon_receiving(recording.id, code=code, message=message, retry_at=None)
-                log.info("transfer_failed", code=code, why=message, again="now")
+                log.info("transfer_failed", code=code, reason=message, again="now")
             case TransferRetry.LATER:
                 retry_at = self.now() + RECORDING_BACKOFF.after(recording.attempts + 1, self.rng)
                 await self.spool.abandon_receiving(recording.id, code=code, message=message, retry_at=retry_at)
-                log.warning("transfer_failed", code=code, why=message, again="later", retry_at=retry_at)
+                log.warning("transfer_failed", code=code, reason=message, again="later", retry_at=retry_at)
             case TransferRetry.NEVER:
                 await self.spool.park(recording.id, code=code, detail=message)
-                log.error("recording_parked", code=code, why=message)
+                log.error("recording_parked", code=code, reason=message)
             case _ as never:
                 assert_never(never)
 
@@ -239,7 +239,7 @@ class Transfer:
                     self.unruly = False
                     return
         except GattError as error:
-            log.info("transfer_refusal_unheard", why=error.message)
+            log.info("transfer_refusal_unheard", reason=error.message)
         except LinkLostError:
             return  # nothing stops a transfer as surely; the next operation on the link says so
 
@@ -261,4 +261,4 @@ class Transfer:
         try:
             await self.spool.abandon_receiving(self.recording.id, code=code, message=message, retry_at=None)
         except SpoolError as error:  # the reason for which the transfer ended matters more; a row that stays
-            log.warning("spool_not_told", why=error.message)  # receiving is pulled again all the same
+            log.warning("spool_not_told", reason=error.message)  # receiving is pulled again all the same

@@ -73,7 +73,7 @@ async def set_time(link: Link, now: float, zone_minutes: int) -> None:
     try:
         await link.write(write.characteristic, write.value)
     except GattError as error:
-        log.info("time_sync_refused", why=error.message)
+        log.info("time_sync_refused", reason=error.message)
 
 
 async def read_status(link: Link) -> DeviceStatus:

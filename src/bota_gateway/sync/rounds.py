@@ -248,8 +248,8 @@ class Rounds:
         log.info(
             "visit_ended",
             recorder=serial,
-            reason=findings.reason,
-            why=visit.left.detail if visit.left else None,
+            code=findings.reason,
+            reason=visit.left.detail if visit.left else None,
             pulled=visit.pulled,
             confirmed=len(visit.confirmed),
             seconds=round(asyncio.get_running_loop().time() - progress.since, 1),
@@ -282,7 +282,7 @@ class Rounds:
             "visit_failed",
             recorder=serial,
             code=error.error_code,
-            why=error.message,
+            reason=error.message,
             remedy=error.next_step,
             next_in=round(delay),
         )

@@ -187,7 +187,7 @@ class Visit:
         plan = await self._look()
         self._had_nothing = not (plan.pull or plan.confirm or plan.uploading)
         for held in plan.held:
-            log.debug("recording_held", recording=held.recording.key.file_id, code=held.code, why=held.detail)
+            log.debug("recording_held", recording=held.recording.key.file_id, code=held.code, reason=held.detail)
         await self._confirm(plan.confirm)
         left = await self._pull(plan.pull)
         if left is None or left.reason is not Reason.TIME_UP:
