@@ -28,7 +28,7 @@ from bota_gateway.cloud.budget import Budget, BudgetLimits, Call
 from bota_gateway.cloud.clock import ServerClock
 from bota_gateway.cloud.const import CALL_S, MAX_ANSWER_BYTES, MAX_PAGES, PAGE_SIZE
 from bota_gateway.cloud.contracts import Contract, ContractChoice
-from bota_gateway.cloud.hygiene import checked_base, checked_id, checked_key
+from bota_gateway.cloud.hygiene import checked_id
 from bota_gateway.cloud.s3 import ObjectStore, PutOutcome
 from bota_gateway.cloud.transport import Answer, exchange, make_client, read_capped, system_trust
 from bota_gateway.config import CloudSettings
@@ -72,9 +72,6 @@ class BotaApi:
         limits: Allowances and pauses; None derives them from the settings.
         rng: Jitter.
         call_s: Time limit of one call.
-
-    Raises:
-        ConfigError: The base or the key can't be used.
     """
 
     def __init__(
@@ -87,8 +84,8 @@ class BotaApi:
         rng: Random | None = None,
         call_s: float = CALL_S,
     ) -> None:
-        self._base = checked_base(settings.api_base)
-        self._key = checked_key(api_key)
+        self._base = settings.api_base
+        self._key = api_key
         self._call_s = call_s
         self.clock = ServerClock(now)
         self.contracts = ContractChoice(settings.profile)

@@ -1,67 +1,20 @@
-"""What the gateway refuses to send anything to, or with: bases, hosts, keys (docs/cloud-api.md, "Client hygiene")."""
+"""What the gateway refuses to send anything to: upload URLs and identifiers out of answers.
 
-import ipaddress
+The API's base and the key are the operator's, and are checked where they are read (config.py).
+Source: docs/cloud-api.md, "Client hygiene".
+"""
+
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
-from pydantic import SecretStr
+from bota_gateway.config import is_loopback
+from bota_gateway.errors import CloudProtocolError
 
-from bota_gateway.errors import CloudProtocolError, ConfigError
-
-_KEY: Final = re.compile(r"[A-Za-z0-9_-]{1,256}")
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _URL_CHARS: Final = re.compile(r"[!-~]{1,8192}")
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host name or address means this machine."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def checked_base(api_base: str) -> str:
-    """The base of the API without a trailing slash.
-
-    Raises:
-        ConfigError: It is not HTTPS (HTTP only on loopback), does not end in /v1, or carries more than scheme, host,
-            port and path.
-    """
-    try:
-        parts = urlsplit(api_base.rstrip("/"))
-        secure = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or ""))
-        plain = not ("@" in parts.netloc or parts.query or parts.fragment)
-        _ = parts.port
-    except ValueError:
-        secure = plain = False
-        parts = urlsplit("")
-    if not secure:
-        raise ConfigError(
-            "cloud.api_base must be an https:// address (http:// only on loopback)", code="config_api_base"
-        )
-    if not plain or not parts.path.endswith("/v1"):
-        raise ConfigError("cloud.api_base must end in /v1 and carry no user, query or fragment", code="config_api_base")
-    return parts.geturl()
-
-
-def checked_key(key: SecretStr) -> SecretStr:
-    """The key without surrounding white space; its text appears in no error.
-
-    Raises:
-        ConfigError: It has characters that no key has.
-    """
-    text = key.get_secret_value().strip()
-    if not _KEY.fullmatch(text):
-        raise ConfigError(
-            "cloud.api_key is empty or has characters that no key has", code="config_api_key", remedy="Copy it anew."
-        )
-    return SecretStr(text)
 
 
 def checked_id(value: str) -> str:

@@ -73,7 +73,7 @@ class ObjectStore:
         await self._client.aclose()
 
     async def put(self, ticket: UploadTicket, body: AsyncIterator[bytes], size_bytes: int) -> PutOutcome:
-        """PUT ``size_bytes`` bytes; memory does not grow with them.
+        """PUT ``body``, which must be ``size_bytes`` bytes; memory does not grow with them.
 
         An error that ``body`` raises ends the request before its last byte, so that S3 stores nothing, and is raised.
         """
