@@ -170,6 +170,18 @@ async def test_two_recorders_with_one_serial_are_not_visited_at_once(tmp_path: P
         assert most == 1
 
 
+async def test_two_recorders_with_one_serial_do_not_take_all_the_time(tmp_path: Path) -> None:
+    """The spool knows one address of a serial, so each twin is news again and again; visits keep their distance."""
+    air = VirtualRadio(bytes_per_s=60_000)
+    options = RecorderOptions(advertising_interval_s=1)
+    twins = [SimRecorder(air, serial=name, options=options) for name in ("PIN0000001", "TWIN000001")]
+    twins[1].firmware.serial = "PIN0000001"
+    async with twins[0], twins[1], hub_with(tmp_path, air, visits={"interval_s": 100}) as hub:
+        await hub.visited("PIN0000001")
+        await asyncio.sleep(1000)
+        assert all(3 <= twin.seen.connections <= 12 for twin in twins)
+
+
 async def test_links_tell_how_far_they_are(tmp_path: Path) -> None:
     """The read model names recorder and recording, counts bytes, and gives a rate."""
     air = VirtualRadio(bytes_per_s=20_000)

@@ -50,7 +50,7 @@ def record(**changes: object) -> RecorderRecord:
 
 
 def due(
-    known: RecorderRecord | None,
+    known: RecorderRecord,
     *,
     here_for: float = 3600,
     to_confirm: bool = False,
@@ -66,9 +66,9 @@ def due(
     )
 
 
-def test_an_unknown_address_is_due_since_it_came() -> None:
-    """Nothing is known of it, so it is visited at once, and has waited for as long as it has been here."""
-    assert due(None, here_for=7) == -7
+def test_a_recorder_without_a_time_of_its_own_is_due_since_it_came() -> None:
+    """A visit that was cut off by a stop left no time: visited at once, waiting for as long as it has been here."""
+    assert due(record(next_visit_at=None), here_for=7) == -7
 
 
 def test_a_recorder_waits_for_its_time() -> None:

@@ -22,7 +22,7 @@ class Reason(StrEnum):
     SYNC_ACTIVE = "recorder_sync_active"
     """It is uploading by itself; the cloud would not notice that the same recording came twice."""
     NEEDS_V2 = "recorder_needs_v2"
-    """It speaks version 2, which this gateway does not; see ``sync/visit.py`` for why nothing is pulled then."""
+    """It speaks version 2, which this gateway does not; its version-1 list can't tell which recordings are which."""
     VISITED_ELSEWHERE = "recorder_visited_elsewhere"
     """Another link to the same serial is at work: an old address, or two recorders with one serial."""
     LIST_CONTRADICTORY = "recorder_list_contradictory"

@@ -31,7 +31,7 @@ class _Presence:
     since: float
     heard_at: float
     not_before: float = 0.0
-    """For an address that no serial is known for: when it may be tried again."""
+    """For an address that is not the last known one of any recorder: when it may be tried again."""
     failures: int = 0
     """As before: tries in a row that did not even bring a serial."""
 
@@ -154,15 +154,18 @@ class Rounds:
 
     def _candidate(self, sighting: Sighting, presence: _Presence, clock: float) -> _Candidate:
         record = self._known.by_address.get(sighting.address)
+        if record is None:
+            wait = max(presence.since, presence.not_before) - clock
+            return _Candidate(sighting, None, wait)
         wait = due_in(
             record,
             now=self._hub.now(),
             here_for=clock - presence.since,
-            to_confirm=record is not None and record.serial in self._known.to_confirm,
+            to_confirm=record.serial in self._known.to_confirm,
             visits=self._settings.visits,
             recorders=self._settings.recorders,
         )
-        return _Candidate(sighting, record, max(wait, presence.not_before - clock))
+        return _Candidate(sighting, record, wait)
 
     def _presence(self, sighting: Sighting) -> _Presence:
         presence = self._present.get(sighting.address)
@@ -231,9 +234,10 @@ class Rounds:
 
     async def _ended(self, visit: Visit, findings: Findings, progress: LinkProgress) -> None:
         serial, settings = visit.serial, self._settings.visits
+        # By address, too: where two recorders have one serial, or one has two addresses, the spool knows only the last.
+        self._put_off(progress.address, settings.interval_s)
         if findings.reason is Reason.VISITED_ELSEWHERE:
-            delay = settings.interval_s
-            self._put_off(progress.address, delay)  # the calendar of that serial belongs to the other visit
+            delay = settings.interval_s  # the calendar of that serial belongs to the other visit
         else:
             is_idle = findings.reason is None and findings.had_nothing
             self._idle_visits[serial] = self._idle_visits[serial] + 1 if is_idle else 0

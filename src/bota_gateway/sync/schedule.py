@@ -118,7 +118,7 @@ def is_served(serial: str, settings: RecorderSettings) -> Reason | None:
 
 
 def due_in(
-    record: RecorderRecord | None,
+    record: RecorderRecord,
     *,
     now: float,
     here_for: float,
@@ -129,7 +129,7 @@ def due_in(
     """Seconds until a recorder in range should be visited; negative when it has been waiting that long.
 
     Args:
-        record: what the spool remembers; None when its address was never seen.
+        record: what the spool remembers of it.
         now: Unix seconds.
         here_for: seconds since it came into range.
         to_confirm: the cloud has a recording of it that the recorder may now delete.
@@ -137,7 +137,7 @@ def due_in(
         recorders: who is served.
     """
     at_once = -here_for
-    if record is None or record.next_visit_at is None or _has_changed(record, recorders):
+    if record.next_visit_at is None or _has_changed(record, recorders):
         return at_once
     wait = record.next_visit_at - now
     if wait > _longest_wait(record, visits):
