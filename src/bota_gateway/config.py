@@ -94,6 +94,13 @@ class CloudSettings(Section):
             "unverified. false: the recorder keeps its copy."
         ),
     )
+    look_before_create: bool = Field(
+        True,
+        description=(
+            "Look for a capture in the cloud before creating it: another hub may have met the recorder, or this hub's "
+            "spool been lost. Costs one call per visit of a recorder; false where neither can happen."
+        ),
+    )
     ambiguous_create: Literal["reconcile", "park"] = Field(
         "reconcile",
         description="After a lost answer to 'create': look for the recording, then try again; or leave it to a human.",

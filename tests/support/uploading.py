@@ -123,6 +123,16 @@ class Hub:
         assert set(self.cloud.counters.creates.values()) == {1}
 
 
+@asynccontextmanager
+async def second_hub(directory: Path, first: Hub) -> AsyncIterator[Hub]:
+    """Another hub of the same project; or the same one after its spool was lost."""
+    async with (
+        Spool.open(settings_for(directory), cloud_clock) as spool,
+        BotaApi(first.settings, SecretStr(first.cloud.api_key), cloud_clock, limits=GENEROUS, rng=Random(2)) as api,
+    ):
+        yield Hub(first.cloud, spool, api, first.settings, first.timing)
+
+
 def cloud_clock() -> float:
     """The cloud's clock: goes with the loop's, which jumps."""
     return STARTS_AT + asyncio.get_running_loop().time()

@@ -178,3 +178,28 @@ async def test_a_cloud_that_fails_is_asked_again(tmp_path: Path) -> None:
         await meet(it, SERIAL)
         async with it.running(it.registrar()):
             assert await all_resolved(it) == {SERIAL: Membership.BOUND}
+
+
+async def test_a_serial_carried_twice_is_not_guessed(tmp_path: Path) -> None:
+    """Two bound devices with one serial: unresolved until the operator says which, by the map."""
+    async with hub(tmp_path) as it:
+        right = it.cloud.devices.by_serial(SERIAL)
+        it.cloud.devices.register("BP000002").serial = SERIAL
+        await meet(it, SERIAL)
+        async with it.running(it.registrar()):
+            await asyncio.sleep(600)
+            assert await memberships(it) == {SERIAL: Membership.UNRESOLVED}
+        async with it.running(it.registrar(Settings(recorders=RecorderSettings(map={SERIAL: right.id})))):
+            assert await all_resolved(it) == {SERIAL: Membership.BOUND}
+        assert (await it.spool.recorder(SERIAL)).binding.device_id == right.id
+
+
+async def test_an_unbound_namesake_is_no_rival(tmp_path: Path) -> None:
+    """An old registration that nobody is bound to does not stand in the way of the bound one."""
+    async with hub(tmp_path) as it:
+        right = it.cloud.devices.by_serial(SERIAL)
+        it.cloud.devices.register("BP000002", None).serial = SERIAL
+        await meet(it, SERIAL)
+        async with it.running(it.registrar()):
+            await all_resolved(it)
+        assert (await it.spool.recorder(SERIAL)).binding.device_id == right.id

@@ -174,7 +174,7 @@ class BotaApi:
     async def _walk(
         self, call: Call, route: str, query: Mapping[str, str | int], parse: Callable[[Mapping[str, Any]], T | None]
     ) -> AsyncIterator[T]:
-        """Every row of a list: by cursor where the answer has one, else by offset ("Lists and pagination").
+        """Every row of a list: by cursor where the answer has one, else by offset ("Lists").
 
         Raises:
             CloudProtocolError: A page brought nothing new or a cursor came twice: the list would never end. (Single
@@ -281,7 +281,7 @@ def _device_if_readable(row: Mapping[str, Any]) -> CloudDevice | None:
     try:
         return parse_device(row)
     except CloudProtocolError as error:
-        log.warning("cloud_device_unreadable", why=error.message)
+        log.warning("cloud_device_unreadable", reason=error.message)
         return None
 
 

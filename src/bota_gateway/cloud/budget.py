@@ -1,7 +1,7 @@
 """How often the API may be called: the project's published limits, this hub's share, and what the answers say.
 
 Two buckets: every call takes from the general one, a call for an upload URL from both. Whoever waits is served by
-priority: what is nearly safe goes before what has only begun (docs/cloud-api.md, "Rate budget").
+priority: what is nearly safe goes before what has only begun (docs/cloud-api.md, "Rate limits").
 """
 
 import asyncio
@@ -255,13 +255,13 @@ class Budget:
         now = asyncio.get_running_loop().time()
         pause = breaker.failed(code=code, detail=detail, now=now, probe=breaker in slot.probes)
         if pause is not None:
-            log.warning("cloud_paused", reason=code, detail=detail, for_s=round(pause.until - now, 1))
+            log.warning("cloud_paused", code=code, reason=detail, for_s=round(pause.until - now, 1))
 
     def _succeed(self, breaker: Breaker) -> None:
         pause = breaker.pause
         breaker.succeeded()
         if pause is not None:
-            log.info("cloud_resumed", reason=pause.code)
+            log.info("cloud_resumed", code=pause.code)
 
     def _follow(self, call: Call, rates: RateHeaders) -> None:
         """Spend no more than our share of what the server says is left until its reset."""

@@ -12,7 +12,7 @@ STALL_S: Final = 60.0
 """Longest wait for one piece of a PUT (1 MiB) to be taken: twice what the slowest uplink below needs for it."""
 
 PUT_BASE_S: Final = 120.0
-"""Time every PUT gets, whatever its size: the vendor's own samples allow this for 25 MiB ("The PUT itself")."""
+"""Time every PUT gets, whatever its size: the vendor's own samples allow this for 25 MiB ("The PUT")."""
 
 PUT_SLOWEST_BYTES_PER_S: Final = 32 * 1024
 """Uplink below which a PUT is given up: GSM-class; slower ones never outrun what recorders produce."""
@@ -24,7 +24,7 @@ MAX_S3_ANSWER_BYTES: Final = 16 << 10
 """Largest S3 answer that is read; its error documents are under 1 KiB."""
 
 PAGE_SIZE: Final = 100
-"""The published maximum of every generation ("Lists and pagination")."""
+"""The published maximum of every generation ("Lists")."""
 
 MAX_PAGES: Final = 1000
 """Longest walk: 100,000 rows. More means that the list does not end."""

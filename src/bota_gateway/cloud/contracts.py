@@ -76,7 +76,7 @@ class ContractE(Contract):
         return _owners(new) | {"source": "device", "upload_method": "ble", "metadata": dict(new.metadata)} | time
 
     def complete_body(self, sha256: str) -> dict[str, Any] | None:
-        """The digest alone: with the size, an exact repeat was once answered 409 ("Complete")."""
+        """The digest alone: with the size, an exact repeat was once answered 409 ("Calls")."""
         return {"content_sha256": sha256}
 
 
@@ -127,7 +127,7 @@ class ContractChoice:
     def _learn(self, contract: Contract, why: str) -> None:
         if contract is self.current:
             return
-        log.info("cloud_contract_learned", contract=contract.name.value, before=self.current.name.value, why=why)
+        log.info("cloud_contract_learned", contract=contract.name.value, before=self.current.name.value, reason=why)
         self.current = contract
 
 

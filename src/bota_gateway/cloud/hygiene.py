@@ -1,7 +1,7 @@
 """What the gateway refuses to send anything to: upload URLs and identifiers out of answers.
 
 The API's base and the key are the operator's, and are checked where they are read (config.py).
-Source: docs/cloud-api.md, "Client hygiene".
+Source: docs/cloud-api.md, "Hygiene".
 """
 
 import re

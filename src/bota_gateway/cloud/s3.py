@@ -1,4 +1,4 @@
-"""The PUT of one recording's bytes to a presigned URL (docs/cloud-api.md, "The PUT itself")."""
+"""The PUT of one recording's bytes to a presigned URL (docs/cloud-api.md, "The PUT")."""
 
 import re
 from collections.abc import AsyncIterator

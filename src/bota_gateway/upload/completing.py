@@ -1,6 +1,6 @@
 """Put → completing → stored: completion is asked for, and believed only as far as it is proved.
 
-Source: docs/cloud-api.md, "Completion and integrity".
+Source: docs/cloud-api.md, "What counts as stored".
 """
 
 from dataclasses import dataclass, field
@@ -121,7 +121,7 @@ class Completing:
             del self._rounds[recording.id]
             raise Parked(Why.INTEGRITY, f"After {INTEGRITY_ROUNDS} more uploads still: {why}. Report this, then retry.")
         self._rounds[recording.id] = rounds
-        log.warning("upload_repeated", why=why, round=rounds)
+        log.warning("upload_repeated", reason=why, round=rounds)
         return await self.tools.spool.back_to(recording.id, Custody.CREATED, reason=why)
 
     async def _store(self, recording: Recording, *, verified: bool) -> Recording:

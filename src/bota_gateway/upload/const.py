@@ -9,10 +9,10 @@ PIECE_BYTES: Final = 1 << 20
 """Pieces of a PUT: at 1 MiB httpx reaches 0.95 of curl's speed in 12 MB of memory; larger ones only cost memory."""
 
 URLS_IN_A_ROW: Final = 3
-"""Upload URLs found expired in a row before it is left for later: a fourth would find the same ("Failure table")."""
+"""Upload URLs found expired in a row before it is left for later: a fourth would find the same ("The PUT")."""
 
 INTEGRITY_ROUNDS: Final = 3
-"""Full uploads after which stored bytes that differ from ours are a human's matter ("Failure table")."""
+"""Full uploads after which stored bytes that differ from ours are a human's matter ("Lost answers")."""
 
 CONFLICTS: Final = 5
 """409s to one create, with nothing to be found in the cloud, before a human must look."""
@@ -25,6 +25,12 @@ LOOK_BACK_ROWS: Final = 100
 
 LOOK_BACK_AT_MOST: Final = 5000
 """Rows after which a search ends without result: it would eat the budget of a whole fleet."""
+
+LOOK_AHEAD_ROWS: Final = 300
+"""Most rows looked through as a precaution before a first create: three calls, for more than a recorder holds."""
+
+KNOWN_FRESH_S: Final = 30.0
+"""How long such a look answers for further captures of the same recorder: one visit brings many."""
 
 DIRECTORY_FRESH_S: Final = 600.0
 """How long a walk of the device list answers for serials in it: a walk costs one call per hundred devices."""
@@ -61,7 +67,7 @@ class Timing:
     unresolved: Ladder = field(default=Ladder(30.0, 300.0))
     """Whose it is will be known when the registrar could ask."""
     verifying: tuple[float, ...] = (2.0, 4.0, 8.0, 10.0)
-    """Between repeats of a completion that is being verified; the last one repeats ("Complete")."""
+    """Between repeats of a completion that is being verified; the last one repeats ("Lost answers")."""
     verifying_at_most_s: float = 300.0
     """How long that is kept up before it waits longer between repeats."""
     verifying_later_s: float = 180.0

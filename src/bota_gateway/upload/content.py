@@ -1,4 +1,4 @@
-"""Which of the six content types that every contract generation takes a file has (docs/cloud-api.md, "Upload URL")."""
+"""Which of the six content types that every contract generation takes a file has (docs/cloud-api.md, "Calls")."""
 
 from collections.abc import Callable
 from typing import Final

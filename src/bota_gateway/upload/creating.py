@@ -1,9 +1,9 @@
 """Captured → created: exactly one recording in the cloud for one capture.
 
-Source: docs/cloud-api.md, "Duplicate prevention".
+Source: docs/cloud-api.md, "Lost answers".
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import structlog
@@ -12,8 +12,9 @@ from bota_gateway.cloud import CloudRecording, Contract
 from bota_gateway.errors import CloudError, CloudRefusedError
 from bota_gateway.model import Binding, Custody, Membership, Recording
 from bota_gateway.spool import Happened
-from bota_gateway.upload.const import CONFLICTS, LOOK_BACK_AT_MOST, LOOK_BACK_MARGIN_S, LOOK_BACK_ROWS
-from bota_gateway.upload.describe import CAPTURE_KEY, capture_key, new_recording
+from bota_gateway.upload.const import CONFLICTS
+from bota_gateway.upload.describe import capture_key, new_recording
+from bota_gateway.upload.finding import Finding
 from bota_gateway.upload.resolve import binding_of
 from bota_gateway.upload.setbacks import Parked, Postponed, Why, outcome_unknown
 from bota_gateway.upload.tools import Tools
@@ -24,11 +25,15 @@ NEVER_SENT: Final = "cloud_no_connection"
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Creating:
     """The step."""
 
     tools: Tools
+    _finding: Finding = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._finding = Finding(self.tools)
 
     async def run(self, recording: Recording) -> Recording:
         """Create the recording, or find the one that an earlier try made; gives back the row, created or further on."""
@@ -36,11 +41,14 @@ class Creating:
             raise Parked(Why.P10_NEEDS_RELAY, "Upload it through Bota's relay; this gateway has none. It stays here.")
         await self.tools.content_type(recording)
         asked_before = recording.create_intended_at is not None
-        if asked_before and (found := await self._find(recording)):
-            return await self._adopt(recording, found)
         if asked_before:
+            if found := await self._finding.after_lost_answer(recording):
+                return await self._adopt(recording, found)
             await self._may_repeat(recording)
         recording = await self._check_owner(recording)
+        wary = self.tools.settings.look_before_create and not asked_before
+        if wary and (found := await self._finding.before_create(recording)):
+            return await self._adopt(recording, found)
         return await self._create(recording, asked_before=asked_before)
 
     # -- whose it is -------------------------------------------------------------------------------------------
@@ -174,23 +182,6 @@ class Creating:
             look_again_s = min(wait, tools.timing.lost_create.step(recording.attempts))
             raise Postponed(Why.CREATE_UNKNOWN, detail, ladder=tools.timing.lost_create, after_s=look_again_s)
 
-    async def _find(self, recording: Recording) -> list[CloudRecording]:
-        """Recordings of this capture in the cloud, oldest first; bounded by the time of the intent."""
-        tools, key, binding = self.tools, capture_key(recording), recording.binding
-        intended = (recording.create_intended_at or 0) + tools.api.clock.offset_s
-        found: list[CloudRecording] = []
-        rows = 0
-        device_id = binding.device_id if tools.settings.send_device_id else None
-        async for seen in tools.api.recordings(end_user_id=str(binding.end_user_id), device_id=device_id):
-            if not seen.deleted and seen.metadata.get(CAPTURE_KEY) == key:
-                found.append(seen)
-            rows += 1
-            old = seen.created_at is not None and seen.created_at < intended - LOOK_BACK_MARGIN_S
-            if (old and rows >= LOOK_BACK_ROWS) or rows >= LOOK_BACK_AT_MOST:
-                break
-        found.reverse()  # listed newest first; sorting keeps the order of equal times
-        return sorted(found, key=lambda seen: seen.created_at or 0)
-
     async def _adopt(self, recording: Recording, found: list[CloudRecording]) -> Recording:
         """Go on with the oldest; the others are for a human to delete."""
         oldest, *others = found
@@ -205,9 +196,9 @@ class Creating:
     async def _oldest(self, recording: Recording, made: CloudRecording) -> CloudRecording:
         """After a repeated create: the first one may have shown up late, and then it counts."""
         try:
-            found = await self._find(recording)
+            found = await self._finding.after_lost_answer(recording)
         except CloudError as error:
-            log.info("recording_not_looked_for", why=error.message)
+            log.info("recording_not_looked_for", reason=error.message)
             return made
         others = [seen.id for seen in found if seen.id != made.id]
         if not others:

@@ -1,4 +1,4 @@
-"""What a recording read from the cloud means for our copy of it (docs/cloud-api.md, "Status", "Integrity model")."""
+"""What a recording read from the cloud means for our copy of it (docs/cloud-api.md, "What counts as stored")."""
 
 from enum import Enum, auto
 

@@ -1,4 +1,4 @@
-"""Created → put: the bytes to S3, exactly those that were captured (docs/cloud-api.md, "The PUT itself")."""
+"""Created → put: the bytes to S3, exactly those that were captured (docs/cloud-api.md, "The PUT")."""
 
 import asyncio
 import hashlib

@@ -1,4 +1,4 @@
-"""Whose a recorder is: its serial looked up in the project (docs/cloud-api.md, "Resolving a serial")."""
+"""Whose a recorder is: its serial looked up in the project (docs/cloud-api.md, "Whose recording it is")."""
 
 import asyncio
 import math
@@ -11,7 +11,7 @@ import structlog
 from bota_gateway.cloud import BotaApi, CloudDevice
 from bota_gateway.cloud.breaker import Ladder
 from bota_gateway.config import Settings
-from bota_gateway.errors import CloudError, CloudRefusedError
+from bota_gateway.errors import CloudError, CloudProtocolError, CloudRefusedError
 from bota_gateway.model import Binding, Membership, RecorderRecord, WallClock
 from bota_gateway.spool import Spool
 from bota_gateway.upload.const import (
@@ -64,13 +64,22 @@ class Directory:
     _walked_at: float = -math.inf
 
     async def find(self, serial: str) -> CloudDevice | None:
-        """The device with exactly this serial; a serial not known from a recent walk costs a new one."""
+        """The device with exactly this serial; a serial not known from a recent walk costs a new one.
+
+        Raises:
+            CloudProtocolError: Two bound devices carry it: whose a recording is must not be guessed.
+        """
         age = asyncio.get_running_loop().time() - self._walked_at
         if age > (DIRECTORY_FRESH_S if serial in self._devices else DIRECTORY_MISS_FRESH_S):
             await self._walk()
         found = sorted(self._devices.get(serial, []), key=lambda device: not device.bound)
         if len(found) > 1 and found[1].bound:
             log.error("device_serial_twice", recorder=serial, devices=[device.id for device in found])
+            raise CloudProtocolError(
+                f"two bound devices carry the serial {serial}",
+                code="cloud_serial_twice",
+                remedy="Remove one in the dashboard, or name the right one in recorders.map.",
+            )
         return found[0] if found else None
 
     async def _walk(self) -> None:
@@ -186,4 +195,6 @@ class Registrar:
         if isinstance(error, CloudRefusedError) and error.retry_after_s is not None:
             wait = max(wait, error.retry_after_s)
         self._failures[serial] = _Failure(count, asyncio.get_running_loop().time() + wait)
-        log.warning("recorder_unresolved", recorder=serial, code=error.error_code, why=error.message, again_in_s=wait)
+        log.warning(
+            "recorder_unresolved", recorder=serial, code=error.error_code, reason=error.message, again_in_s=wait
+        )

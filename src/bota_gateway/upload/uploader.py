@@ -142,7 +142,7 @@ class Uploader:
     async def _write_down(self, recording: Recording, setback: Setback) -> None:
         if isinstance(setback, Parked):
             await self._spool.park(recording.id, code=setback.code, detail=setback.detail)
-            log.error("recording_parked", code=setback.code, why=setback.detail)
+            log.error("recording_parked", code=setback.code, reason=setback.detail)
             return
         row = await self._spool.recording(recording.id)
         wait = setback.ladder.step(row.attempts) if isinstance(setback, Postponed) else 0.0
@@ -150,7 +150,7 @@ class Uploader:
             wait = setback.after_s
         at = self._tools.now() + wait * self._rng.uniform(1.0, 1.2)
         await self._spool.postpone(recording.id, code=setback.code, detail=setback.detail, next_attempt_at=at)
-        log.warning("upload_postponed", code=setback.code, why=setback.detail, next_attempt_at=at)
+        log.warning("upload_postponed", code=setback.code, reason=setback.detail, next_attempt_at=at)
 
     # -- verification ------------------------------------------------------------------------------------------
 
