@@ -105,6 +105,15 @@ def test_an_early_digest_with_id_replaces_one_without() -> None:
     assert completed(it).sha_matches is True
 
 
+def test_a_digest_that_the_link_cut_counts_as_not_sent() -> None:
+    """At MTU 23 a digest does not fit one notification: the checksum decides, as with firmware that sends none."""
+    it = receiver()
+    it.receive([*data_packets(AUDIO), eof(AUDIO), digest(AUDIO)[:20]], 1.0)
+    assert it.outcome is None
+    it.tick(it.deadline)
+    assert completed(it).device_sha256 is None
+
+
 def test_a_strict_receiver_refuses_a_digest_that_differs() -> None:
     """The recorder's digest contradicts the bytes: the transfer fails, is answered NACK and tried once more."""
     it = receiver()

@@ -22,6 +22,7 @@ from bota_gateway.config import LogSettings
 from bota_gateway.daemon import Gateway
 from bota_gateway.errors import GatewayError
 from bota_gateway.model import Custody
+from bota_gateway.spool import Happened
 from bota_gateway.status import logs
 from bota_gateway.status.words import duration, size
 
@@ -122,7 +123,7 @@ async def _run(console: Console, options: "_Options", world: "World") -> bool:
         with View(console, plain=options.plain) as view:
             in_time = await _watch(gateway, rows, view)
         for row in rows:
-            row.spool_sha256 = await _digest_in_spool(gateway, row)
+            await _read_back(gateway, row)
             world.look_at_cloud(row)
         console.print(result_table(rows))
         good = _verdict(console, rows, loop.time() - began, in_time=in_time)
@@ -158,15 +159,18 @@ async def _look(gateway: Gateway, rows: list[Row]) -> None:
             row.received_bytes, row.bytes_per_s = link.received_bytes, link.rate
 
 
-async def _digest_in_spool(gateway: Gateway, row: Row) -> str | None:
+async def _read_back(gateway: Gateway, row: Row) -> None:
     """Digest of the bytes that the spool holds, read back from the disk; not the digest it wrote down."""
     for one in await gateway.spool.recordings(serial=row.serial):
-        if one.key.file_id == row.file_id and one.sha256 is not None:
-            digest = hashlib.sha256()
-            async for piece in gateway.spool.read_audio(one.id):
-                digest.update(piece)
-            return digest.hexdigest()
-    return None
+        if one.key.file_id != row.file_id or one.sha256 is None:
+            continue
+        digest = hashlib.sha256()
+        async for piece in gateway.spool.read_audio(one.id):
+            digest.update(piece)
+        row.spool_sha256 = digest.hexdigest()
+        for entry in await gateway.spool.timeline(one.id):
+            if entry.happened == Happened.CAPTURED:
+                row.bytes_per_s = float(entry.detail["bytes_per_s"] or 0)
 
 
 def _verdict(console: Console, rows: list[Row], took_s: float, *, in_time: bool) -> bool:

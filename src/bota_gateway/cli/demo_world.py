@@ -86,7 +86,7 @@ class World:
         copies = [
             recording
             for recording in self.cloud.recordings.values()
-            if str(recording.facts.get("metadata", {}).get("file_id")) == row.file_id
+            if str(recording.facts.get("metadata", {}).get("device_file_id")) == row.file_id
         ]
         row.copies_in_cloud = len(copies)
         for recording in copies:
