@@ -1,5 +1,6 @@
 """Whole visits: the simulated recorder on one side, the real radio, sync and spool rooms on the other."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from bota_gateway.model import Binding, Custody, Membership
 from bota_gateway.protocol import uuids
 from bota_gateway.sim.recorder import SimRecorder
 from bota_gateway.sim.virtual_radio import VirtualRadio
+from support.spooling import BOUND, step_on
 from support.sync_hub import hub_with, stored
 
 pytestmark = pytest.mark.virtual_time
@@ -74,6 +76,33 @@ async def test_a_slow_upload_is_confirmed_in_a_later_visit(tmp_path: Path) -> No
         await hub.all_in(Custody.CONFIRMED)
         second = await hub.visited(SERIAL, since=first.last_visit_at or 0)
         assert (second.last_visit_at or 0) - (first.last_visit_at or 0) < hub.settings.visits.interval_s
+        assert not recorder.recordings
+
+
+async def test_a_link_waits_for_the_verdict_on_a_digest(tmp_path: Path) -> None:
+    """While the cloud compares digests the link lingers, although the next look is booked for minutes later."""
+    air = VirtualRadio(bytes_per_s=60_000)
+    async with (
+        SimRecorder(air, serial=SERIAL, recordings=[stored(1)]) as recorder,
+        hub_with(tmp_path, air, cloud_up=False) as hub,
+    ):
+        await hub.until(lambda: hub.recorder(SERIAL))
+        await hub.spool.bind(SERIAL, BOUND)
+        (row,) = await hub.all_in(Custody.CAPTURED)
+        for _ in ("created", "put", "completing"):
+            row = await step_on(hub.spool, row)
+        await hub.spool.postpone(
+            row.id,
+            code="upload_verifying",
+            detail="comparing",
+            next_attempt_at=hub.now() + hub.settings.visits.linger_s * 9,
+        )
+        await asyncio.sleep(hub.settings.visits.linger_s / 2)
+        assert hub.rounds.links
+        await hub.spool.stored(row.id, verified=True)
+        await hub.all_in(Custody.CONFIRMED)
+        await hub.visited(SERIAL)
+        assert hub.effects.count(f"read {uuids.DEVICE_STATUS}") == 1
         assert not recorder.recordings
 
 
