@@ -23,6 +23,8 @@ from bota_gateway import config, errors
 from bota_gateway.cli.main import cli
 from bota_gateway.model import Custody
 from bota_gateway.protocol.errors_on_wire import WIRE_ERRORS, transfer_code
+from bota_gateway.sim import faults as recorder_faults
+from bota_gateway.sim.cloud import faults as cloud_faults
 from bota_gateway.spool import custody
 from bota_gateway.status.catalogue import BY_NAME
 
@@ -145,6 +147,21 @@ def custody_md() -> str:
     return "\n".join(out) + "\n"
 
 
+def faults_md() -> str:
+    """What the simulators can be told to do wrong."""
+    out = [GENERATED + "# Faults of the simulators", "", "How to command them: [simulators.md](simulators.md).", ""]
+    out += ["## Recorders", "", "`--fault KIND,detail=value,...`", "", "| Kind | What goes wrong |", "|---|---|"]
+    meanings = _documented_members(Path(recorder_faults.__file__), recorder_faults.FaultKind.__name__)
+    out += [
+        f"| `{kind}` | {_cell(meanings.get(kind) or kind.replace('_', ' '))} |" for kind in recorder_faults.FaultKind
+    ]
+    out += ["", "## Cloud", "", "| Kind | What goes wrong | Fields |", "|---|---|---|"]
+    for fault in get_args(cloud_faults.Fault):
+        fields = ", ".join(f"`{name}`" for name in fault.model_fields if name != "kind")
+        out.append(f"| `{fault.model_fields['kind'].default}` | {_cell(str(fault.__doc__))} | {fields} |")
+    return "\n".join(out) + "\n"
+
+
 DOCUMENTS: dict[str, Callable[[], str]] = {
     "config.example.toml": example_toml,
     "docs/settings.md": settings_md,
@@ -152,6 +169,7 @@ DOCUMENTS: dict[str, Callable[[], str]] = {
     "docs/log-events.md": events_md,
     "docs/errors.md": errors_md,
     "docs/custody.md": custody_md,
+    "docs/faults.md": faults_md,
 }
 
 
@@ -263,14 +281,27 @@ def _code_of_call(node: ast.Call) -> Iterator[tuple[str, str, str]]:
 
 def _codes_of_enum(node: ast.ClassDef) -> Iterator[tuple[str, str, str]]:
     """Members of the enumerations of reasons, each with the docstring below it."""
-    if node.name not in {"Reason", "Why"}:
-        return
+    if node.name in {"Reason", "Why"}:
+        for code, meaning in _members(node).items():
+            what, _, todo = meaning.partition("\n\n")
+            yield code, what, todo
+
+
+def _members(node: ast.ClassDef) -> dict[str, str]:
+    """Values of an enumeration, each with the docstring below it."""
+    found = {}
     for member, text in zip(node.body, node.body[1:], strict=False):
         match member, text:
             case ast.Assign(value=ast.Constant(value=str(code))), ast.Expr(value=ast.Constant(value=str(meaning))):
-                yield code, meaning, ""
+                found[code] = meaning
             case _:
                 continue
+    return found
+
+
+def _documented_members(path: Path, enumeration: str) -> dict[str, str]:
+    classes = (node for node in ast.parse(path.read_text("utf-8")).body if isinstance(node, ast.ClassDef))
+    return _members(next(node for node in classes if node.name == enumeration))
 
 
 _RETRY = {

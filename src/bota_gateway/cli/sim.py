@@ -85,9 +85,16 @@ def cloud(
 @click.option("--serial", default="BOTAPIN001", show_default=True, help="Serial of the (first) recorder.")
 @click.option("--recorders", type=click.IntRange(1, 50), default=1, show_default=True, help="How many; virtual only.")
 @click.option("--rate", type=click.FloatRange(1, 5000), default=60.0, show_default=True, metavar="KB/S", help="Pace.")
-@click.option("--recording", "files", multiple=True, type=click.Path(exists=True, path_type=Path, dir_okay=False))
+@click.option(
+    "--recording",
+    "files",
+    multiple=True,
+    type=click.Path(exists=True, path_type=Path, dir_okay=False),
+    help="A file to hold as a recording; repeatable.",
+)
 @click.option("--bytes", "made", multiple=True, type=click.IntRange(1), help="A made-up recording of this length.")
-@click.option("--seed", type=int, default=1, show_default=True, help="Makes file ids repeatable.")
+@click.option("--fault", "faults", multiple=True, metavar="FAULT", help="Misbehave, such as drop,at=100; repeatable.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Makes file ids and faults repeatable.")
 def recorder(
     transport: str,
     serial: str,
@@ -95,12 +102,15 @@ def recorder(
     rate: float,
     files: Sequence[Path],
     made: Sequence[int],
+    faults: Sequence[str],
     seed: int,
 ) -> None:
     """Run simulated recorders: on a real controller, or on a virtual radio that a gateway in another process can use.
 
     Each holds the given recordings, or the demo's speech. A gateway finds those on a virtual radio with
     [radio] adapters = ["bumble:tcp-client:127.0.0.1:9100"]. Runs until Ctrl-C.
+
+    FAULT is a kind and details, such as disconnect,at=500 or error,code=0x14,times=3; docs/simulators.md has them all.
     """
     if recorders > 1 and not transport.startswith(VIRTUAL):
         raise click.UsageError("A real controller serves one recorder; use --transport virtual:... for several.")
@@ -109,11 +119,13 @@ def recorder(
         from bota_gateway.cli import sim_recorders  # noqa: PLC0415 - needs the extra "sim"
 
         held = sim_recorders.recordings(files, made, seed)
+        wrongs = [sim_recorders.parse_fault(text) for text in faults]
         if transport.startswith(VIRTUAL):
             where = transport.removeprefix(VIRTUAL)
-            serving = sim_recorders.serve_virtual(where, _serials(serial, recorders), held, rate * 1000, seed)
+            serials = _serials(serial, recorders)
+            serving = sim_recorders.serve_virtual(where, serials, held, wrongs, rate * 1000, seed)
         else:
-            serving = sim_recorders.serve_real(transport, serial, held)
+            serving = sim_recorders.serve_real(transport, serial, held, wrongs)
         task = asyncio.create_task(serving)
         stopped = asyncio.create_task(_until_signal())
         done, _ = await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)

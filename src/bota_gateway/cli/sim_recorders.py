@@ -2,12 +2,13 @@
 
 import hashlib
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 import click
 
+from bota_gateway.sim.faults import Fault, FaultKind, Faults
 from bota_gateway.sim.options import RecorderOptions, StoredRecording
 from bota_gateway.sim.recorder import SimRecorder
 from bota_gateway.sim.serve import offer_adapter, serve
@@ -29,8 +30,48 @@ def recordings(files: Sequence[Path], made: Sequence[int], seed: int) -> list[tu
     return [(speech.duration_s, speech.read()) for speech in speeches()]
 
 
+def parse_fault(text: str) -> Fault:
+    """``KIND`` or ``KIND,name=value,...``, such as ``drop,at=100`` or ``error,code=0x14,times=2``.
+
+    Raises:
+        click.BadParameter: naming what is wrong, and what there is.
+    """
+    kind, *details = text.split(",")
+    if kind not in set(FaultKind):
+        raise click.BadParameter(f"there is no fault {kind!r}; there are: {', '.join(FaultKind)}")
+    given: dict[str, str | int | float] = {}
+    for detail in details:
+        name, _, value = detail.partition("=")
+        if name not in _DETAILS:
+            raise click.BadParameter(f"{kind} has no {name!r}; there are: {', '.join(_DETAILS)}")
+        try:
+            given[name] = _DETAILS[name](value)
+        except ValueError:
+            raise click.BadParameter(f"{value!r} is no value for {name}") from None
+    return Fault(FaultKind(kind), **given)  # type: ignore[arg-type]  # each value was made by its field's own reader
+
+
+def _whole(text: str) -> int:
+    return int(text, 0)
+
+
+_DETAILS: dict[str, Callable[[str], str | int | float]] = {
+    "recording": str,
+    "at": _whole,
+    "rate": float,
+    "times": _whole,
+    "seconds": float,
+    "code": _whole,
+}
+
+
 async def serve_virtual(
-    where: str, serials: Sequence[str], held: Sequence[tuple[int, bytes]], bytes_per_s: float, seed: int
+    where: str,
+    serials: Sequence[str],
+    held: Sequence[tuple[int, bytes]],
+    faults: Sequence[Fault],
+    bytes_per_s: float,
+    seed: int,
 ) -> None:
     """Serve recorders on a virtual radio, and an adapter on it for a gateway in another process."""
     radio = VirtualRadio(bytes_per_s=bytes_per_s, seed=seed)
@@ -38,16 +79,19 @@ async def serve_virtual(
         stack.callback(radio.close)
         for serial in serials:
             options = RecorderOptions(att_mtu=509)
-            recorder = SimRecorder(radio, serial=serial, recordings=_stored(serial, held), options=options)
+            wrongs = Faults(*faults, seed=seed)
+            recorder = SimRecorder(
+                radio, serial=serial, recordings=_stored(serial, held), options=options, faults=wrongs
+            )
             await stack.enter_async_context(recorder)
         click.echo(f"{len(serials)} recorders are on the air; the adapter is at {where}")
         await offer_adapter(radio, where)
 
 
-async def serve_real(where: str, serial: str, held: Sequence[tuple[int, bytes]]) -> None:
+async def serve_real(where: str, serial: str, held: Sequence[tuple[int, bytes]], faults: Sequence[Fault]) -> None:
     """Serve one recorder on a real controller."""
     click.echo(f"{serial} comes up on {where}")
-    await serve(where, SimRecorder(serial=serial, recordings=_stored(serial, held)))
+    await serve(where, SimRecorder(serial=serial, recordings=_stored(serial, held), faults=Faults(*faults)))
 
 
 def _stored(serial: str, held: Sequence[tuple[int, bytes]]) -> list[StoredRecording]:

@@ -16,7 +16,9 @@ class FaultKind(StrEnum):
 
     # On packet ``at`` of a transfer (counted from 0), or on a random one.
     DROP = "drop"
+    """It is never sent."""
     DUPLICATE = "duplicate"
+    """It comes twice."""
     REORDER = "reorder"
     """It changes places with the next."""
     TRUNCATE = "truncate"
@@ -24,6 +26,7 @@ class FaultKind(StrEnum):
     WRONG_LENGTH = "wrong_length"
     """The length field is wrong, the payload whole."""
     BIT_FLIP = "bit_flip"
+    """One bit of its payload is flipped."""
     RUNT = "runt"
     """A packet of two bytes comes before it."""
     UNKNOWN_TYPE = "unknown_type"
@@ -39,6 +42,7 @@ class FaultKind(StrEnum):
     NO_DATA = "no_data"
     """START is taken and nothing follows."""
     WRONG_CRC = "wrong_crc"
+    """EOF carries a checksum that is not of what was sent."""
     ENDLESS = "endless"
     """No EOF: data goes on, from the start again, until the transfer is aborted or the link ends."""
     NO_EOF = "no_eof"
@@ -60,14 +64,19 @@ class FaultKind(StrEnum):
 
     # Elsewhere.
     LIST_SILENT = "list_silent"
+    """LIST is taken and nothing follows."""
     LIST_DUPLICATES = "list_duplicates"
     """Every entry comes twice."""
     LIST_RUBBISH = "list_rubbish"
     """A notification of random bytes, no whole entry long, comes instead."""
     STATUS_UNREADABLE = "status_unreadable"
+    """Reading the status is refused."""
     SERIAL_UNREADABLE = "serial_unreadable"
+    """Reading the serial is refused."""
     SERIAL_EMPTY = "serial_empty"
+    """The serial reads as nothing."""
     CAPABILITY_UNREADABLE = "capability_unreadable"
+    """Reading the version 2 capability document is refused."""
     GATT_STALL = "gatt_stall"
     """From the connection's request ``at`` on (counted from 0), nothing is answered for ``seconds``."""
 
