@@ -215,3 +215,24 @@ async def test_the_whole_way_is_told_in_order(spool: Spool) -> None:
         "complete_intended",
         "stored",
     ]
+
+
+async def test_a_wait_for_the_cloud_as_a_whole_is_not_the_recording_s_failure(
+    spool: Spool, clock: TurnableClock
+) -> None:
+    """Its own waits do not grow by it."""
+    row = await bring_to(spool, Custody.CAPTURED)
+    at = clock.now + 5
+    row = await spool.postpone(row.id, code="cloud_rate_limited", detail="d", next_attempt_at=at, counts=False)
+    assert (row.attempts, row.waiting_for) == (0, "cloud_rate_limited")
+    assert (await spool.postpone(row.id, code="c", detail="d", next_attempt_at=at)).attempts == 1
+
+
+@pytest.mark.parametrize("state", sorted(TO_UPLOAD))
+async def test_damaged_audio_can_be_given_up_for_another_pull(spool: Spool, state: Custody) -> None:
+    """Back to listed nothing of the capture is left, and the recording can be received again."""
+    row = await bring_to(spool, state)
+    row = await spool.back_to(row.id, Custody.LISTED, reason="its bytes are not those that were captured")
+    assert (row.state, row.sha256, row.size_bytes, row.cloud_id, row.captured_at) == (Custody.LISTED, *[None] * 4)
+    assert not await spool._db.read("SELECT 1 FROM audio")
+    assert (await pull(spool, row, b"OggS again")).state is Custody.CAPTURED

@@ -206,8 +206,8 @@ async def test_a_list_that_can_t_be_walked_stops_no_upload(tmp_path: Path) -> No
 
 
 async def test_one_look_serves_a_whole_visit(tmp_path: Path) -> None:
-    """Captures of one recorder that come together cost one list."""
-    async with hub(tmp_path) as it:
+    """Captures of one recorder that come together cost one list (per worker, at most)."""
+    async with hub(tmp_path, settings={"parallel_uploads": 1}) as it:
         for number in range(8):
             await it.capture(number)
         await it.upload()

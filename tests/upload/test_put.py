@@ -1,5 +1,6 @@
 """From created to put, whatever S3 does."""
 
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from bota_gateway.sim.cloud.faults import (
     Status,
     TruncatedAnswer,
 )
+from bota_gateway.spool import Spool
 from support.spooling import bring_to, noise, sha256
 from support.uploading import SERIAL, hub, speech
 
@@ -115,6 +117,25 @@ async def test_urls_that_arrive_expired_are_not_sent_to(tmp_path: Path) -> None:
         await it.assert_stored_once()
 
 
+async def _rot(spool: Spool, recording_id: int) -> None:
+    """Change bytes in the database behind the spool's back."""
+    database = spool._db._db
+    await database.execute(
+        "UPDATE audio SET data = zeroblob(length(data)) WHERE recording_id = ? AND number = 5", (recording_id,)
+    )
+    await database.commit()
+
+
+async def _lose(spool: Spool, recording_id: int) -> None:
+    """Take bytes out of the database behind the spool's back."""
+    database = spool._db._db
+    await database.execute("DELETE FROM audio WHERE recording_id = ? AND number > 4", (recording_id,))
+    await database.commit()
+
+
+Damage = Callable[[Spool, int], Awaitable[None]]
+
+
 async def test_rotten_bytes_never_reach_the_bucket(tmp_path: Path) -> None:
     """If the spool gives back other bytes than were captured, the PUT is cut off before its end and nothing stored."""
     async with hub(tmp_path) as it:
@@ -123,15 +144,23 @@ async def test_rotten_bytes_never_reach_the_bucket(tmp_path: Path) -> None:
         await it.upload(Custody.PARKED)
         assert (await it.spool.recording(row.id)).parked_reason == "spool_bit_rot"
         assert not it.cloud.counters.stored
+        assert b"".join([piece async for piece in it.spool.read_audio(row.id)])[:4] == b"OggS"
 
 
-async def _rot(spool: object, recording_id: int) -> None:
-    """Flip bytes in the database behind the spool's back."""
-    database = spool._db._db  # type: ignore[attr-defined]  # the spool's own connection
-    await database.execute(
-        "UPDATE audio SET data = zeroblob(length(data)) WHERE recording_id = ? AND number = 5", (recording_id,)
-    )
-    await database.commit()
+@pytest.mark.parametrize("damage", [_rot, _lose])
+async def test_rotten_bytes_are_pulled_again_when_a_human_asks(tmp_path: Path, damage: Damage) -> None:
+    """What is left is kept for an export until then; the recorder still has it, because nothing was confirmed."""
+    async with hub(tmp_path) as it:
+        row = await it.capture(1, speech(3_000_000))
+        await damage(it.spool, row.id)
+        await it.upload(Custody.PARKED)
+        assert not it.cloud.counters.stored
+        await it.spool.retry(row.id)
+        await it.upload(Custody.LISTED)
+        again = await it.capture(1, speech(3_000_000))
+        assert again.id == row.id
+        await it.upload()
+        await it.assert_stored_once()
 
 
 async def test_a_host_that_is_not_allowed_gets_nothing(tmp_path: Path) -> None:

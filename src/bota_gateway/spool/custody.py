@@ -223,6 +223,7 @@ ARCS: tuple[Arc, ...] = (
     _arc(Step.BACK_TO, {_C.PUT, _C.COMPLETING}, _C.CREATED, "the cloud lacks the bytes: put them again"),
     _arc(Step.BACK_TO, {_C.CREATED, _C.PUT, _C.COMPLETING}, _C.CAPTURED, "the cloud no longer knows the recording"),
     _arc(Step.BACK_TO, {_C.CAPTURED}, _C.CAPTURED, "the cloud refused to create it: the intent is void"),
+    _arc(Step.BACK_TO, TO_UPLOAD, _C.LISTED, "its bytes here are damaged, and a human asks to pull it again"),
     _arc(Step.POSTPONE, TO_UPLOAD, None, "an upload step failed: it waits, with the reason and the next time"),
     _arc(
         Step.PARK,

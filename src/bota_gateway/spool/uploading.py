@@ -4,7 +4,7 @@ import json
 from collections.abc import Collection
 
 from bota_gateway.errors import SpoolError
-from bota_gateway.model import Custody, Membership, Recording
+from bota_gateway.model import Binding, Custody, Membership, Recording
 from bota_gateway.spool.custody import TO_UPLOAD, Happened, Step
 from bota_gateway.spool.database import Transaction, Value
 from bota_gateway.spool.journal import (
@@ -26,6 +26,16 @@ STATES_TO_UPLOAD = "('" + "', '".join(sorted(TO_UPLOAD)) + "')"
 
 UNBEGUN: dict[str, Value] = {"cloud_id": None, "idempotency_key": None, "create_intended_at": None}
 """Columns of a recording that the cloud does not know."""
+
+UNCAPTURED: dict[str, Value] = {
+    **binding_columns(Binding(Membership.UNRESOLVED)),
+    "size_bytes": None,
+    "sha256": None,
+    "device_sha256": None,
+    "profile": None,
+    "captured_at": None,
+}
+"""Columns of a recording that is not here."""
 
 
 class Uploading(Room, Part):
@@ -118,18 +128,29 @@ class Uploading(Room, Part):
         return await self._transaction(Step.STORED, work)
 
     async def back_to(self, recording_id: int, state: Custody, *, reason: str) -> Recording:
-        """Go back to an earlier upload state because the cloud, when read, is not where we thought."""
-        columns = UNBEGUN if state is Custody.CAPTURED else {}
+        """Go back to an earlier state because the cloud, when read, is not where we thought.
+
+        Back to listed deletes the audio here, to have the recorder send it again: only when it is known to be damaged.
+        """
+        columns = {Custody.CAPTURED: UNBEGUN, Custody.LISTED: UNBEGUN | UNCAPTURED | FRESH}.get(state, {})
 
         async def work(tx: Transaction) -> Recording:
             row = await load_for(tx, recording_id, Step.BACK_TO, state)
             detail = {"was": row.state.value, "to": state.value, "reason": reason, "cloud_id": row.cloud_id}
             return await move(tx, row, Step.BACK_TO, state, Happened.MOVED_BACK, detail, **columns)
 
-        return await self._transaction(Step.BACK_TO, work)
+        row = await self._transaction(Step.BACK_TO, work)
+        if row.sha256 is None:
+            await self._sweep(recording_id)
+        return row
 
-    async def postpone(self, recording_id: int, *, code: str, detail: str, next_attempt_at: float) -> Recording:
-        """A step failed: wait until ``next_attempt_at`` (Unix seconds), for the reason ``code``."""
+    async def postpone(
+        self, recording_id: int, *, code: str, detail: str, next_attempt_at: float, counts: bool = True
+    ) -> Recording:
+        """A step failed: wait until ``next_attempt_at`` (Unix seconds), for the reason ``code``.
+
+        ``counts``: whether it is the recording's own failure, which makes its next wait longer.
+        """
 
         async def work(tx: Transaction) -> Recording:
             row = await load_for(tx, recording_id, Step.POSTPONE)
@@ -140,7 +161,7 @@ class Uploading(Room, Part):
                 row.state,
                 Happened.POSTPONED,
                 {"code": code, "reason": detail, "next_attempt_at": next_attempt_at},
-                attempts=row.attempts + 1,
+                attempts=row.attempts + counts,
                 next_attempt_at=next_attempt_at,
                 waiting_since=tx.now,
                 waiting_for=code,

@@ -11,18 +11,14 @@ import structlog
 
 from bota_gateway.cloud import Contract, PutKind, PutOutcome, UploadTicket
 from bota_gateway.cloud.s3 import still_good
-from bota_gateway.errors import CloudRefusedError, SpoolError
+from bota_gateway.errors import CloudRefusedError
 from bota_gateway.model import Recording
-from bota_gateway.upload.const import PIECE_BYTES, URLS_IN_A_ROW
+from bota_gateway.upload.const import URLS_IN_A_ROW
 from bota_gateway.upload.judging import Verdict, is_enough, judge
-from bota_gateway.upload.setbacks import Gone, Parked, Postponed, Why
+from bota_gateway.upload.setbacks import Gone, Parked, Postponed, Rotten, Why
 from bota_gateway.upload.tools import Tools, Working
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
-
-
-class BitRotError(Exception):
-    """The spool's bytes are not those that were captured."""
 
 
 @dataclass(slots=True)
@@ -133,13 +129,8 @@ class Putting:
         working.sent_bytes = 0
         started = asyncio.get_running_loop().time()
         log.info("upload_started", bytes=recording.size_bytes)
-        try:
-            async with aclosing(self._checked(recording, working)) as body:
-                outcome = await self.tools.api.put(ticket, body, recording.size_bytes or 0)
-        except BitRotError as error:
-            raise Parked(
-                Why.BIT_ROT, f"{error} Check the disk. If the recorder still lists it, it can be pulled again."
-            ) from None
+        async with aclosing(self._checked(recording, working)) as body:
+            outcome = await self.tools.api.put(ticket, body, recording.size_bytes or 0)
         seconds = asyncio.get_running_loop().time() - started
         if outcome.kind is PutKind.STORED:
             log.info("upload_sent", bytes=recording.size_bytes, seconds=round(seconds, 3))
@@ -152,20 +143,15 @@ class Putting:
         """
         digest = hashlib.sha256()
         held = b""
-        try:
-            async with aclosing(self.tools.spool.read_audio(recording.id, piece_bytes=PIECE_BYTES)) as pieces:
-                async for piece in pieces:
-                    if held:
-                        yield held
-                        working.sent_bytes += len(held)
-                    digest.update(piece)
-                    held = piece
-        except SpoolError as error:
-            if error.error_code in {"spool_no_audio", "spool_audio_missing"}:
-                raise BitRotError(error.message) from None
-            raise
+        async with aclosing(self.tools.audio(recording)) as pieces:
+            async for piece in pieces:
+                if held:
+                    yield held
+                    working.sent_bytes += len(held)
+                digest.update(piece)
+                held = piece
         if digest.hexdigest() != recording.sha256:
-            raise BitRotError("The audio in the spool does not have the digest it was captured with.")
+            raise Rotten("The audio in the spool does not have the digest it was captured with.")
         if held:
             yield held
             working.sent_bytes += len(held)

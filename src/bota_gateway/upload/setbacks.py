@@ -60,10 +60,14 @@ class Setback(Exception):  # noqa: N818 - not an error: an expected end of an at
 class Postponed(Setback):
     """It is tried again, by itself: after ``after_s`` if given, else by ``ladder``."""
 
-    def __init__(self, code: str, detail: str, *, ladder: Ladder, after_s: float | None = None) -> None:
+    def __init__(
+        self, code: str, detail: str, *, ladder: Ladder, after_s: float | None = None, counts: bool = True
+    ) -> None:
         super().__init__(code, detail)
         self.ladder = ladder
         self.after_s = after_s
+        self.counts = counts
+        """Whether it is the recording's own failure, and not the cloud's as a whole."""
 
 
 class Parked(Setback):
@@ -81,6 +85,17 @@ class Gone(Setback):
         )
 
 
+class Rotten(Setback):
+    """The bytes in the spool are not those that were captured."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            Why.BIT_ROT,
+            f"{what} Check the disk. It may still be worth an export; a retry deletes it here and pulls it again, if "
+            "the recorder still has it.",
+        )
+
+
 class StillVerifying(Setback):
     """Completion was accepted, the proof is under way."""
 
@@ -95,7 +110,8 @@ def outcome_unknown(error: CloudError) -> bool:
 
 def setback_of(error: CloudError, timing: Timing) -> Postponed:
     """The wait for a failed call that the step itself has no better answer to."""
-    if outcome_unknown(error):
-        return Postponed(error.error_code, error.message, ladder=timing.network)
-    after_s = error.retry_after_s if isinstance(error, CloudRefusedError) else None
-    return Postponed(error.error_code, error.message, ladder=timing.refused, after_s=after_s)
+    if isinstance(error, CloudRefusedError) and error.status < 500:
+        counts = error.status not in {401, 429}
+        after_s = error.retry_after_s
+        return Postponed(error.error_code, error.message, ladder=timing.refused, after_s=after_s, counts=counts)
+    return Postponed(error.error_code, error.message, ladder=timing.network)

@@ -1,5 +1,6 @@
 """What every step works with, and what several of them do."""
 
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -7,12 +8,12 @@ import structlog
 
 from bota_gateway.cloud import BotaApi, CloudRecording
 from bota_gateway.config import CloudSettings
-from bota_gateway.errors import CloudRefusedError
+from bota_gateway.errors import CloudRefusedError, SpoolError
 from bota_gateway.model import Custody, Recording, WallClock
 from bota_gateway.spool import Happened, Spool
 from bota_gateway.upload.const import PIECE_BYTES, Timing
 from bota_gateway.upload.content import SNIFF_BYTES, content_type_of
-from bota_gateway.upload.setbacks import Gone, Parked, Why
+from bota_gateway.upload.setbacks import Gone, Parked, Rotten, Why
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -48,7 +49,7 @@ class Tools:
         """
         if self.settings.content_type != "auto":
             return self.settings.content_type
-        async with aclosing(self.spool.read_audio(recording.id, piece_bytes=PIECE_BYTES)) as pieces:
+        async with aclosing(self.audio(recording)) as pieces:
             head = await anext(pieces, b"")
         found = content_type_of(head[:SNIFF_BYTES])
         if found is None:
@@ -57,6 +58,21 @@ class Tools:
                 "Its first bytes are no audio file the cloud takes. Export it and look; or set cloud.content_type.",
             )
         return found
+
+    async def audio(self, recording: Recording) -> AsyncGenerator[bytes, None]:
+        """The captured bytes in pieces.
+
+        Raises:
+            Rotten: They are not all there.
+        """
+        try:
+            async with aclosing(self.spool.read_audio(recording.id, piece_bytes=PIECE_BYTES)) as pieces:
+                async for piece in pieces:
+                    yield piece
+        except SpoolError as error:
+            if error.error_code not in {"spool_no_audio", "spool_audio_missing"}:
+                raise
+            raise Rotten(error.message) from None
 
     async def read(self, recording: Recording) -> CloudRecording:
         """The recording as the cloud has it.
@@ -83,6 +99,16 @@ class Tools:
         if not await self.human_said(recording, gone.code):
             raise Parked(gone.code, gone.detail) from gone
         return await self.spool.back_to(recording.id, Custody.CAPTURED, reason=gone.detail)
+
+    async def pull_again(self, recording: Recording, rotten: Rotten) -> Recording:
+        """Back to listed, if a human asked for it; else it is parked, and what is left of it kept.
+
+        Raises:
+            Parked: Not asked yet.
+        """
+        if not await self.human_said(recording, rotten.code):
+            raise Parked(rotten.code, rotten.detail) from rotten
+        return await self.spool.back_to(recording.id, Custody.LISTED, reason=rotten.detail)
 
     async def human_said(self, recording: Recording, code: str) -> bool:
         """Whether it was parked for this reason before, and a human then asked for another try."""

@@ -16,7 +16,7 @@ from bota_gateway.upload.completing import Completing
 from bota_gateway.upload.const import LONGEST_NAP_S, Timing
 from bota_gateway.upload.creating import Creating
 from bota_gateway.upload.putting import Putting
-from bota_gateway.upload.setbacks import Gone, Parked, Postponed, Setback, StillVerifying, Why, setback_of
+from bota_gateway.upload.setbacks import Gone, Parked, Postponed, Rotten, Setback, StillVerifying, Why, setback_of
 from bota_gateway.upload.tools import Tools, Working
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -119,6 +119,8 @@ class Uploader:
             return await step
         except Gone as gone:
             return await self._tools.anew(recording, gone)
+        except Rotten as rotten:
+            return await self._tools.pull_again(recording, rotten)
 
     async def _attempt(self, recording: Recording, attempt: Awaitable[None]) -> bool:
         """Make an attempt and write down how it ended; True if the cloud is verifying and nothing is written yet."""
@@ -144,12 +146,14 @@ class Uploader:
             await self._spool.park(recording.id, code=setback.code, detail=setback.detail)
             log.error("recording_parked", code=setback.code, reason=setback.detail)
             return
-        row = await self._spool.recording(recording.id)
-        wait = setback.ladder.step(row.attempts) if isinstance(setback, Postponed) else 0.0
-        if isinstance(setback, Postponed) and setback.after_s is not None:
-            wait = setback.after_s
+        if not isinstance(setback, Postponed):
+            raise TypeError(type(setback))
+        attempts = (await self._spool.recording(recording.id)).attempts
+        wait = setback.ladder.step(attempts) if setback.after_s is None else setback.after_s
         at = self._tools.now() + wait * self._rng.uniform(1.0, 1.2)
-        await self._spool.postpone(recording.id, code=setback.code, detail=setback.detail, next_attempt_at=at)
+        await self._spool.postpone(
+            recording.id, code=setback.code, detail=setback.detail, next_attempt_at=at, counts=setback.counts
+        )
         log.warning("upload_postponed", code=setback.code, reason=setback.detail, next_attempt_at=at)
 
     # -- verification ------------------------------------------------------------------------------------------
@@ -169,7 +173,9 @@ class Uploader:
         until = loop.time() + timing.verifying_at_most_s
         setback = StillVerifying()
         at = self._tools.now() + timing.verifying_at_most_s
-        row = await self._spool.postpone(recording.id, code=setback.code, detail=setback.detail, next_attempt_at=at)
+        row = await self._spool.postpone(
+            recording.id, code=setback.code, detail=setback.detail, next_attempt_at=at, counts=False
+        )
         log.info("recording_verifying", cloud_id=row.cloud_id)
         repeat = 0
         while loop.time() < until:
