@@ -77,6 +77,29 @@ async def test_one_link_is_shared_fairly(tmp_path: Path) -> None:
         assert big.seen.connections > 3
 
 
+async def test_who_waits_longest_goes_first(tmp_path: Path) -> None:
+    """While the only link is taken others come into range; they are visited in the order in which they came."""
+    air = VirtualRadio(bytes_per_s=20_000)
+    first = SimRecorder(air, serial="PIN0000001", recordings=[stored(1, size=600_000)])
+    others = [SimRecorder(air, serial=serial) for serial in ("PIN0000002", "PIN0000003", "PIN0000004")]
+    visited: list[str] = []
+    async with first, hub_with(tmp_path, air, radio={"max_links": 1}) as hub:
+        await first.wait_until(lambda: bool(first.seen.transfers))
+        for other in others:
+            await other.start()
+            await asyncio.sleep(5)
+
+        async def note_the_order() -> bool:
+            records = await hub.spool.recorders()
+            visited.extend(each.serial for each in records if each.last_visit_at and each.serial not in visited)
+            return len(visited) == 4
+
+        await hub.until(note_the_order)
+    assert visited == ["PIN0000001", "PIN0000002", "PIN0000003", "PIN0000004"]
+    for other in others:
+        await other.stop()
+
+
 async def test_a_visit_ends_in_time_for_the_owners_phone(tmp_path: Path) -> None:
     """After at_most_s no transfer begins; the recorder says why, is free in between, and the rest follows soon."""
     air = VirtualRadio(bytes_per_s=20_000)
