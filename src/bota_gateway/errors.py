@@ -5,7 +5,8 @@ GatewayError                      code and remedy, always
 ├── SpoolError                    spool_*: durability is not given; ``run`` exits 3 where it can't be kept
 │   ├── SpoolLockedError              another daemon holds it
 │   ├── SpoolTooNewError              written by a newer version
-│   ├── SpoolCorruptError             the database fails its check
+│   ├── SpoolForeignError             the file is some other program's
+│   ├── SpoolCorruptError             the database is damaged; the next start sets it aside
 │   ├── SpoolFullError                quota or free-space floor reached: pulling stops, uploading goes on
 │   └── SpoolWriteError               the disk refused a write
 ├── RadioError                    radio_*: an adapter, a connection, a GATT operation
@@ -79,11 +80,18 @@ class SpoolTooNewError(SpoolError):
     remedy = "Install that version again; an older one would not understand what it wrote."
 
 
+class SpoolForeignError(SpoolError):
+    """The file is a database of some other program; it is not touched."""
+
+    code = "spool_foreign"
+    remedy = "Name another directory in spool.directory, or move that file away."
+
+
 class SpoolCorruptError(SpoolError):
-    """The database fails its integrity check or is no spool."""
+    """The database is damaged: nothing that it says can be relied on any more."""
 
     code = "spool_corrupt"
-    remedy = "Keep the file, move it aside, and start again: what the recorders still hold is pulled anew."
+    remedy = "Nothing to do: the next start sets it aside for a new one, and recorders send again what they hold."
 
 
 class SpoolFullError(SpoolError):

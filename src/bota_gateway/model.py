@@ -121,6 +121,10 @@ class Recording:
     confirmed_at: float | None
     profile: str | None = None
     """``plain`` or ``p10``, as the transfer showed; None until captured. P10 is ciphertext that only a relay may take."""
+    released_at: float | None = None
+    """When the audio here was deleted on purpose; None while it is here, or never was."""
+    look_first: bool = False
+    """An earlier spool may have uploaded it and was lost: it must be looked for in the cloud before it is created."""
 
 
 @dataclass(frozen=True, slots=True)

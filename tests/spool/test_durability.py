@@ -10,7 +10,7 @@ from bota_gateway.config import SpoolSettings
 from bota_gateway.errors import SpoolWriteError
 from bota_gateway.model import Custody, Recording
 from bota_gateway.spool import Moment, Spool, Step
-from bota_gateway.spool.const import CHECKPOINT_PAGES, DATABASE_NAME, PAGE_BYTES
+from bota_gateway.spool.const import CHECKPOINT_PAGES, DATABASE_NAME, PAGE_BYTES, SCHEMA_VERSION
 from bota_gateway.spool.custody import DURABLE
 from bota_gateway.spool.database import Transaction
 from bota_gateway.spool.failures import as_spool_error
@@ -32,7 +32,7 @@ FULL, NORMAL = 2, 1
         ("foreign_keys", 1),
         ("wal_autocheckpoint", CHECKPOINT_PAGES),
         ("max_page_count", (1 << 30) // PAGE_BYTES),
-        ("user_version", 1),
+        ("user_version", SCHEMA_VERSION),
     ],
 )
 async def test_pragmas_are_as_measured(spool: Spool, pragma: str, value: object) -> None:

@@ -2,22 +2,21 @@ import os
 import signal
 import sqlite3
 import stat
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from bota_gateway.config import SpoolSettings
 from bota_gateway.errors import (
-    SpoolCorruptError,
     SpoolError,
+    SpoolForeignError,
     SpoolLockedError,
     SpoolTooNewError,
     SpoolWriteError,
 )
 from bota_gateway.model import Custody
 from bota_gateway.spool import Spool, setup
-from bota_gateway.spool.const import AUDIO_ROW_BYTES, DATABASE_NAME, PAGE_BYTES, SCHEMA_VERSION
+from bota_gateway.spool.const import AUDIO_ROW_BYTES, DATABASE_NAME, SCHEMA_VERSION
 from support.spool_children import start_child
 from support.spooling import TurnableClock, bring_to, entry, happened, meet, noise, pull
 
@@ -110,38 +109,9 @@ async def test_a_database_of_another_program_is_not_touched(settings: SpoolSetti
         database.execute("CREATE TABLE bookmarks (url TEXT)")
     database.close()
     before = path.read_bytes()
-    with pytest.raises(SpoolCorruptError, match="some other program"):
+    with pytest.raises(SpoolForeignError, match="some other program"):
         await open_once(settings)
     assert path.read_bytes() == before
-
-
-async def test_a_file_that_is_no_database(settings: SpoolSettings) -> None:
-    """Rubbish is named as such, and kept."""
-    settings.directory.mkdir()
-    path = settings.directory / DATABASE_NAME
-    path.write_bytes(noise(3 * PAGE_BYTES))
-    with pytest.raises(SpoolCorruptError):
-        await open_once(settings)
-    assert path.read_bytes() == noise(3 * PAGE_BYTES)
-
-
-@pytest.mark.parametrize("page", range(12))
-async def test_a_damaged_page_is_found_or_harmless(settings: SpoolSettings, page: int) -> None:
-    """Whichever page of the journal is overwritten, the answer is the spool's own error, never wrong rows."""
-    async with Spool.open(settings, TurnableClock()) as spool:
-        for number, state in enumerate(Custody):
-            await bring_to(spool, state, number)
-        await spool._db._db.execute_fetchall("PRAGMA wal_checkpoint(TRUNCATE)")
-        rows = await spool.recordings()
-    path = settings.directory / DATABASE_NAME
-    assert path.stat().st_size >= 12 * PAGE_BYTES
-    with path.open("r+b") as file:
-        file.seek(page * PAGE_BYTES)
-        file.write(noise(PAGE_BYTES))
-    with suppress(SpoolCorruptError):
-        async with Spool.open(settings, TurnableClock()) as spool:
-            found = await spool.recordings(states=set(Custody) - {Custody.RECEIVING, Custody.LISTED})
-            assert found == [row for row in rows if row.state not in {Custody.RECEIVING, Custody.LISTED}]
 
 
 @pytest.mark.parametrize("left", ["nothing", "empty file", "journal mode only"])

@@ -18,7 +18,7 @@ import structlog
 
 from bota_gateway.errors import SpoolError
 from bota_gateway.model import Custody
-from bota_gateway.spool import Moment, Probe, Spool, Step
+from bota_gateway.spool import Health, Moment, Probe, Spool, Step
 from bota_gateway.spool.const import AUDIO_ROW_BYTES
 from support.spooling import (
     BOUND,
@@ -134,12 +134,17 @@ async def scenario(directory: Path, probe: Probe) -> None:
         while first.state is not Custody.STORED:
             first = await step_on(spool, first)
         await spool.intend_confirm(first.id)
+        spool._db.health = Health(healthy=False)  # as after a failed write
+        await spool.prove_durable()
         await spool.reconcile(SERIAL, [entry(2, started_at=1002), entry(3, started_at=1003)], complete=True)
         await spool.begin_receiving(second.id)
         await spool.store_audio(second.id, noise(AUDIO_ROW_BYTES + 1))
     async with Spool.open(settings, clock, probe=probe) as spool:
         await spool.forget_due(clock.now, 0)
-        await pull(spool, second, noise(AUDIO_ROW_BYTES + 2))
+        second = await pull(spool, second, noise(AUDIO_ROW_BYTES + 2))
+        while second.state is not Custody.STORED:
+            second = await step_on(spool, second)
+        await spool.forget_due(clock.now, 0)
 
 
 def crashes(directory: Path) -> None:

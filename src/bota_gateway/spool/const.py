@@ -3,11 +3,15 @@
 APPLICATION_ID = 0x626F7461
 """``bota`` in ASCII, in the file's header: tells a spool from any other SQLite database."""
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """The newest file in ``schema/``; the database carries its own in ``user_version``."""
 
 DATABASE_NAME = "spool.db"
 LOCK_NAME = "spool.lock"
+SUSPECT_NAME = "spool.suspect"
+"""Its presence says that SQLite found the database damaged while it was in use."""
+ASIDE_PREFIX = "set-aside-"
+"""Directories beside the database, each with a damaged one that came before it."""
 
 OLDEST_SQLITE = (3, 37, 0)
 """STRICT tables need it; Debian 12 and Pi OS Bookworm ship 3.40."""

@@ -13,7 +13,7 @@ WITH_AUDIO = frozenset(
     {Custody.CAPTURED, Custody.CREATED, Custody.PUT, Custody.COMPLETING, Custody.STORED, Custody.CONFIRMING}
 )
 """States in which the spool holds the recording's bytes; parked holds them when it was parked from one of these,
-confirmed until its retention is over."""
+confirmed until its retention is over. Stored and confirming may outlive them: ``Recording.released_at`` says so."""
 
 TO_UPLOAD = frozenset({Custody.CAPTURED, Custody.CREATED, Custody.PUT, Custody.COMPLETING})
 """States from which upload has something to do."""
@@ -43,8 +43,10 @@ class Step(StrEnum):
     PARK = "park"
     RETRY = "retry"
     INTEND_CONFIRM = "intend_confirm"
+    RELEASE = "release"
     FORGET = "forget"
     SWEEP = "sweep"
+    PROVE = "prove"
 
 
 DURABLE = frozenset(
@@ -62,7 +64,9 @@ DURABLE = frozenset(
         Step.PARK,
         Step.RETRY,
         Step.INTEND_CONFIRM,
+        Step.RELEASE,
         Step.FORGET,
+        Step.PROVE,
     }
 )
 """Steps that are on the disk before they return (``synchronous=FULL``).
@@ -97,6 +101,7 @@ class Happened(StrEnum):
     RETRIED = "retried"
     CONFIRM_INTENDED = "confirm_intended"
     DELETION_SEEN = "deletion_seen"
+    RELEASED = "audio_released"
     FORGOTTEN = "forgotten"
 
 
@@ -122,7 +127,8 @@ LINES: dict[Happened, str] = {
     Happened.RETRIED: "a human asked for another try",
     Happened.CONFIRM_INTENDED: "its recorder is about to be told that it may delete it; times counts repeats",
     Happened.DELETION_SEEN: "its recorder no longer lists it",
-    Happened.FORGOTTEN: "its audio here was deleted, after the retention",
+    Happened.RELEASED: "its audio here was deleted, after the retention: the cloud has it, its recorder still does too",
+    Happened.FORGOTTEN: "its audio here is deleted, after the retention",
 }
 """What each line of a timeline means."""
 
@@ -235,6 +241,12 @@ ARCS: tuple[Arc, ...] = (
     _arc(Step.RETRY, {_C.LISTED, *TO_UPLOAD}, None, "a human ends the wait"),
     _arc(Step.BIND, {_C.CAPTURED, _C.PARKED}, None, "the cloud said whose the recorder is, after the capture"),
     _arc(Step.INTEND_CONFIRM, {_C.STORED, _C.CONFIRMING}, _C.CONFIRMING, "before the recorder is told it may delete"),
+    _arc(
+        Step.RELEASE,
+        {_C.STORED, _C.CONFIRMING},
+        None,
+        "its retention is over and its deletion not seen: the audio here goes, custody stays",
+    ),
     _arc(Step.FORGET, {_C.CONFIRMED}, _C.FORGOTTEN, "its retention is over"),
 )
 

@@ -16,8 +16,9 @@ from typing import TypeVar
 import aiosqlite
 import structlog
 
-from bota_gateway.errors import SpoolError, SpoolWriteError
+from bota_gateway.errors import SpoolCorruptError, SpoolError, SpoolWriteError
 from bota_gateway.model import WallClock
+from bota_gateway.spool.aside import mark_suspect
 from bota_gateway.spool.custody import DURABLE, Step
 from bota_gateway.spool.failures import as_spool_error, may_have_lost_a_sync
 from bota_gateway.spool.setup import connection, pragma
@@ -75,8 +76,9 @@ class Transaction:
 class Database:
     """One connection on its own thread. Reads and transactions take turns: a read never sees half a transaction."""
 
-    def __init__(self, db: aiosqlite.Connection, now: WallClock, probe: Probe | None) -> None:
+    def __init__(self, db: aiosqlite.Connection, directory: Path, now: WallClock, probe: Probe | None) -> None:
         self._db = db
+        self._directory = directory
         self._now = now
         self._probe = probe or (lambda _step, _moment: None)
         self._turn = asyncio.Lock()
@@ -94,8 +96,8 @@ class Database:
         cls, directory: Path, max_bytes: int, now: WallClock, probe: Probe | None = None
     ) -> AsyncIterator["Database"]:
         """Open the database in ``directory``; see :func:`setup.connection` for what it raises."""
-        async with connection(directory, max_bytes) as db:
-            database = cls(db, now, probe)
+        async with connection(directory, max_bytes, now) as db:
+            database = cls(db, directory, now, probe)
             try:
                 yield database
             finally:
@@ -122,10 +124,18 @@ class Database:
     async def read(self, sql: str, parameters: Sequence[Value] = ()) -> list[sqlite3.Row]:
         """Rows of a query over committed state."""
         async with self._turn:
-            return await self.read_immutable(sql, parameters)
+            try:
+                return await self.read_immutable(sql, parameters)
+            except SpoolCorruptError as damage:
+                mark_suspect(self._directory, damage.message)
+                raise
 
     async def read_immutable(self, sql: str, parameters: Sequence[Value] = ()) -> list[sqlite3.Row]:
-        """Rows that no transaction changes once written (audio), without waiting for a turn."""
+        """Rows that no transaction changes once written (audio), without waiting for a turn.
+
+        Raises:
+            SpoolCorruptError: this row's bytes are damaged; that says nothing of the journal.
+        """
         self._require_open()
         try:
             return list(await self._db.execute_fetchall(sql, parameters))
@@ -197,6 +207,8 @@ class Database:
     def _failed(self, step: Step, error: sqlite3.Error) -> SpoolError:
         self._sync_in_doubt = self._sync_in_doubt or may_have_lost_a_sync(error)
         failure = as_spool_error(error, f"step {step}")
+        if isinstance(failure, SpoolCorruptError):
+            mark_suspect(self._directory, failure.message)
         if self.health.healthy or self.health.code != failure.error_code:
             log.error("spool_write_failed", step=str(step), code=failure.error_code, reason=failure.message)
             self.health = Health(healthy=False, reason=failure.message, code=failure.error_code, since=self._now())

@@ -168,6 +168,8 @@ def to_recording(row: sqlite3.Row) -> Recording:
         captured_at=row["captured_at"],
         stored_at=row["stored_at"],
         confirmed_at=row["confirmed_at"],
+        released_at=row["released_at"],
+        look_first=bool(row["look_first"]),
     )
 
 

@@ -3,11 +3,13 @@
 import asyncio
 from collections.abc import AsyncGenerator, Collection
 
-from bota_gateway.errors import SpoolError
+from bota_gateway.errors import SpoolCorruptError, SpoolError
 from bota_gateway.model import Custody, Recording, TimelineEntry
 from bota_gateway.spool.const import AUDIO_ROW_BYTES, PIECE_BYTES
 from bota_gateway.spool.journal import to_entry, to_recording, unknown_recording
 from bota_gateway.spool.part import Part
+
+_LOST_REMEDY = "Do not confirm it; check the disk. If the recorder still lists it, it can be pulled again."
 
 
 class Reading(Part):
@@ -57,18 +59,12 @@ class Reading(Part):
             piece_bytes: Bytes per piece, rounded down to whole rows of 256 KiB, one row at least.
 
         Raises:
-            SpoolError: ``spool_unknown_recording``; ``spool_no_audio`` when it is not captured or already forgotten;
-                ``spool_audio_missing`` when fewer bytes are found than were captured.
+            SpoolError: ``spool_unknown_recording``; ``spool_no_audio`` when it is not captured, or deleted here after
+                its retention; ``spool_audio_missing`` when fewer bytes can be read than were captured.
         """
         row = await self.recording(recording_id)
-        if row.size_bytes is None or row.state is Custody.FORGOTTEN:
-            raise SpoolError(
-                f"The spool has no audio of {row.key}: it is {row.state}.",
-                code="spool_no_audio",
-                remedy="A forgotten recording is in the cloud; a listed one is still on its recorder.",
-            )
+        left = audio_bytes(row)
         rows_per_piece = max(1, piece_bytes // AUDIO_ROW_BYTES)
-        left = row.size_bytes
         number = 0
         ahead = asyncio.create_task(self._piece(recording_id, number, rows_per_piece))
         try:
@@ -85,17 +81,51 @@ class Reading(Part):
             ahead.cancel()
             await asyncio.gather(ahead, return_exceptions=True)
 
+    async def audio_piece(self, recording_id: int, number: int) -> bytes:
+        """Piece ``number`` (from 0) of 1 MiB; empty behind the last one. Raises as :meth:`read_audio`."""
+        audio_bytes(await self.recording(recording_id))
+        rows_per_piece = PIECE_BYTES // AUDIO_ROW_BYTES
+        return await self._piece(recording_id, number * rows_per_piece, rows_per_piece)
+
     async def _piece(self, recording_id: int, first: int, count: int) -> bytes:
-        rows = await self._db.read_immutable(
-            "SELECT data FROM audio WHERE recording_id = ? AND number >= ? AND number < ? ORDER BY number",
-            (recording_id, first, first + count),
-        )
+        try:
+            rows = await self._db.read_immutable(
+                "SELECT data FROM audio WHERE recording_id = ? AND number >= ? AND number < ? ORDER BY number",
+                (recording_id, first, first + count),
+            )
+        except SpoolCorruptError as damage:  # one recording's bytes; the journal may well be whole
+            raise SpoolError(
+                f"The audio of recording number {recording_id} can't be read: {damage.message}",
+                code="spool_audio_missing",
+                remedy=_LOST_REMEDY,
+            ) from damage
         return b"".join(row["data"] for row in rows)
+
+
+def audio_bytes(row: Recording) -> int:
+    """How many bytes the spool should have of a recording.
+
+    Raises:
+        SpoolError: ``spool_no_audio``: none.
+    """
+    if row.size_bytes is None:
+        raise SpoolError(
+            f"The spool has no audio of {row.key}: it is {row.state}.",
+            code="spool_no_audio",
+            remedy="It was not captured here: if it is still on its recorder, it is pulled when that is visited.",
+        )
+    if row.released_at is not None:
+        raise SpoolError(
+            f"The audio of {row.key} was deleted here after its retention; it is {row.state}.",
+            code="spool_no_audio",
+            remedy=f"The cloud has it as {row.cloud_id}.",
+        )
+    return row.size_bytes
 
 
 def _audio_missing(row: Recording, left: int) -> SpoolError:
     return SpoolError(
         f"The audio of {row.key} does not have its {row.size_bytes} bytes: {left} more were expected at its end.",
         code="spool_audio_missing",
-        remedy="Do not confirm it; check the disk. If the recorder still lists it, it can be pulled again.",
+        remedy=_LOST_REMEDY,
     )

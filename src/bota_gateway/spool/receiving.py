@@ -13,7 +13,7 @@ from bota_gateway.spool.database import Transaction
 from bota_gateway.spool.incoming import Incoming
 from bota_gateway.spool.journal import FRESH, Detail, append, binding_columns, load_for, move, to_recording, update
 from bota_gateway.spool.reconciling import Change, Comparison, Finding, compare
-from bota_gateway.spool.recorders import require_recorder
+from bota_gateway.spool.recorders import note_whole_list, require_recorder
 from bota_gateway.spool.room import Room
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -60,6 +60,8 @@ class Receiving(Room):
             )
             comparison = compare(map(to_recording, rows), listed, complete=complete)
             changed = [await _apply(tx, serial, finding) for finding in comparison.findings]
+            if complete:
+                await note_whole_list(tx, serial)
             present = [
                 row for finding, row in zip(comparison.findings, changed, strict=True) if finding.entry is not None
             ]
@@ -357,8 +359,9 @@ async def _insert(tx: Transaction, serial: str, entry: ListedRecording, *, take:
     rows = await tx.write(
         """
         INSERT INTO recordings
-            (serial, file_id, started_at, take, duration_s, size_kib, encrypted_at_rest, state, listed_at)
-        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING *
+            (serial, file_id, started_at, take, duration_s, size_kib, encrypted_at_rest, state, listed_at, look_first)
+        SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, follows IS NOT NULL AND listed_whole_at IS NULL
+        FROM spool, recorders WHERE serial = ?1 RETURNING *
         """,
         (
             serial,

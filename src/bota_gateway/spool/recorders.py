@@ -162,6 +162,12 @@ async def require_recorder(tx: Transaction, serial: str) -> RecorderRecord:
     return to_recorder(rows[0])
 
 
+async def note_whole_list(tx: Transaction, serial: str) -> None:
+    """Remember when a recorder first showed all that it holds: what it lists later is younger than this spool."""
+    if await tx.fetch("SELECT 1 FROM recorders WHERE serial = ? AND listed_whole_at IS NULL", (serial,)):
+        await tx.write("UPDATE recorders SET listed_whole_at = ? WHERE serial = ?", (tx.now, serial))
+
+
 async def _set_columns(tx: Transaction, serial: str, **columns: Value) -> RecorderRecord:
     assignments = ", ".join(f"{name} = ?" for name in columns)
     rows = await tx.write(

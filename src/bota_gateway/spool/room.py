@@ -2,10 +2,12 @@
 
 import shutil
 from dataclasses import dataclass
+from pathlib import Path
 
 from bota_gateway.config import SpoolSettings
 from bota_gateway.errors import SpoolFullError
 from bota_gateway.model import Custody, WallClock
+from bota_gateway.spool import aside
 from bota_gateway.spool.const import FORGET_ROWS, JOURNAL_RESERVE_BYTES, PAGE_BYTES
 from bota_gateway.spool.custody import TO_UPLOAD, Step
 from bota_gateway.spool.database import Database, Health, Transaction
@@ -31,6 +33,8 @@ class SpoolUsage:
     health: Health
     full: str | None
     """Why no more audio is taken; None while there is room for a row."""
+    set_aside: tuple[Path, ...]
+    """Directories with damaged spools that came before this one."""
 
 
 class Room(Part):
@@ -74,6 +78,7 @@ class Room(Part):
             oldest_waiting_at=oldest[0][0],
             health=self._db.health,
             full=self._why_full(pages, free_pages, 1),
+            set_aside=tuple(aside.directories(self._settings.directory)),
         )
 
     async def _require_room(self, tx: Transaction, size: int) -> None:
@@ -112,7 +117,7 @@ class Room(Part):
             rows = await tx.fetch(
                 """
                 SELECT audio.id FROM audio JOIN recordings ON recordings.id = recording_id
-                WHERE recording_id = ? AND (state = 'forgotten' OR sha256 IS NULL AND state <> 'receiving')
+                WHERE recording_id = ? AND (released_at IS NOT NULL OR sha256 IS NULL AND state <> 'receiving')
                 ORDER BY number LIMIT ?
                 """,
                 (recording_id, FORGET_ROWS),

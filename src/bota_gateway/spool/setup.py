@@ -1,6 +1,7 @@
 """Opens the database: is it a spool, of which version, is it whole; then pragmas and migrations.
 
-Nothing is written before the file is known to be a spool of a version that this program understands.
+Nothing is written before the file is known to be a spool of a version that this program understands. A damaged one is
+set aside for a new one.
 """
 
 import os
@@ -13,7 +14,9 @@ from pathlib import Path
 import aiosqlite
 import structlog
 
-from bota_gateway.errors import SpoolCorruptError, SpoolError, SpoolTooNewError, SpoolWriteError
+from bota_gateway.errors import SpoolCorruptError, SpoolError, SpoolForeignError, SpoolTooNewError, SpoolWriteError
+from bota_gateway.model import WallClock
+from bota_gateway.spool import aside
 from bota_gateway.spool.const import (
     APPLICATION_ID,
     CHECKPOINT_PAGES,
@@ -35,12 +38,15 @@ JOURNAL_TABLES = ("recorders", "recordings", "timeline")
 against their digest whenever they are read for an upload."""
 
 
+TABLES = frozenset({"recorders", "recordings", "audio", "timeline", "spool"})
+
+
 @asynccontextmanager
-async def connection(directory: Path, max_bytes: int) -> AsyncIterator[aiosqlite.Connection]:
+async def connection(directory: Path, max_bytes: int, now: WallClock) -> AsyncIterator[aiosqlite.Connection]:
     """The one connection to the spool in ``directory``, checked, configured and migrated.
 
     Raises:
-        SpoolCorruptError: the file is no spool, or fails its check.
+        SpoolForeignError: the file is some other program's.
         SpoolTooNewError: a newer version wrote it.
         SpoolWriteError: the disk refused.
     """
@@ -51,6 +57,26 @@ async def connection(directory: Path, max_bytes: int) -> AsyncIterator[aiosqlite
             code="spool_sqlite_too_old",
             remedy="Install a newer Python or SQLite.",
         )
+    db = await _open_whole(directory, max_bytes, now)
+    try:
+        yield db
+    finally:
+        await db.close()
+
+
+async def _open_whole(directory: Path, max_bytes: int, now: WallClock) -> aiosqlite.Connection:
+    aside.finish(directory, now())
+    reason = aside.why_suspect(directory)
+    if reason is None:
+        try:
+            return await _open(directory, max_bytes)
+        except SpoolCorruptError as damage:
+            reason = damage.message
+    aside.set_aside(directory, reason, now())
+    return await _open(directory, max_bytes)
+
+
+async def _open(directory: Path, max_bytes: int) -> aiosqlite.Connection:
     path = directory / DATABASE_NAME
     _make_private(path)
     with _said(path):
@@ -58,9 +84,10 @@ async def connection(directory: Path, max_bytes: int) -> AsyncIterator[aiosqlite
     try:
         with _said(path):
             await _prepare(db, path, max_bytes)
-        yield db
-    finally:
+    except BaseException:
         await db.close()
+        raise
+    return db
 
 
 def _make_private(path: Path) -> None:
@@ -86,6 +113,7 @@ async def _prepare(db: aiosqlite.Connection, path: Path, max_bytes: int) -> None
     if version:
         await _check(db, path)
     await _migrate(db, version)
+    await _follow(db, path.parent)
     await _settle(db)
 
 
@@ -100,11 +128,13 @@ async def _identify(db: aiosqlite.Connection, path: Path) -> int:
     await pragma(db, "locking_mode = EXCLUSIVE")  # nobody else may open it, and no shared memory file is needed
     application = await pragma(db, "application_id")
     version = await pragma(db, "user_version")
-    tables = list(await db.execute_fetchall("SELECT name FROM sqlite_master"))
+    tables = {row["name"] for row in await db.execute_fetchall("SELECT name FROM sqlite_master WHERE type = 'table'")}
     if application == 0 and version == 0 and not tables:
         return 0
+    if application != APPLICATION_ID and not tables & TABLES:
+        raise SpoolForeignError(f"{path} is a database of some other program, not a spool.")
     if application != APPLICATION_ID:
-        raise SpoolCorruptError(f"{path} is a database of some other program, not a spool.")
+        raise SpoolCorruptError(f"The spool {path} is damaged: its header does not say what it is.")
     if not isinstance(version, int) or version > SCHEMA_VERSION:
         raise SpoolTooNewError(
             f"The spool {path} has schema version {version}; this program knows versions up to {SCHEMA_VERSION}."
@@ -146,6 +176,19 @@ async def _migrate(db: aiosqlite.Connection, version: int) -> None:
             await db.rollback()
             raise
         log.info("spool_migrated", from_version=number - 1, to_version=number)
+
+
+async def _follow(db: aiosqlite.Connection, directory: Path) -> None:
+    """Note in a spool that has met no recorder yet that an earlier one was lost, with what it knew.
+
+    Not part of its making, so that it is noted also when a crash came between the setting aside and the first recorder.
+    """
+    lost = aside.directories(directory)
+    if lost:
+        await db.execute_fetchall(
+            "UPDATE spool SET follows = ? WHERE follows IS NULL AND NOT EXISTS (SELECT 1 FROM recorders)",
+            (lost[-1].name,),
+        )
 
 
 def schema(number: int) -> str:
