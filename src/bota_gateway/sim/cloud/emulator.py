@@ -163,6 +163,10 @@ class EmulatedCloud:
         )
         stack.push_async_callback(runner.cleanup)
         await runner.setup()
+        return await self._listen(runner, port)
+
+    async def _listen(self, runner: web.AppRunner, port: int) -> int:
+        """Make a server reachable; gives back its port. In one method, so that tests can do without sockets."""
         await web.TCPSite(runner, LOOPBACK, port).start()
         return int(runner.addresses[0][1])
 
