@@ -86,5 +86,5 @@ async def test_an_unreadable_recording_is_not_skipped() -> None:
     rows = [RECORDING, {"id": "rec_2"}]
     async with odd_server(answer(200, {"data": rows})) as odd, api_to(odd) as api:
         with pytest.raises(CloudProtocolError):
-            _ = [seen async for seen in api.recordings(end_user_id="eu_1", device_id="dev_1")]
-    assert odd.received[0].target == "/v1/recordings?limit=100&end_user_id=eu_1&device_id=dev_1"
+            _ = [seen async for seen in api.recordings(end_user_id="eu_1")]
+    assert odd.received[0].target == "/v1/recordings?limit=100&end_user_id=eu_1"

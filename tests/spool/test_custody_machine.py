@@ -132,8 +132,10 @@ class CustodyMachine(RuleBasedStateMachine):
 
     @rule(number=st.sampled_from(NUMBERS), state=st.sampled_from(sorted(Custody)))
     def back_to(self, number: int, state: Custody) -> None:
-        """The cloud is not where we thought."""
-        self.attempt(Step.BACK_TO, number, state, self.spool.back_to(number, state, reason="-"))
+        """The cloud is not where we thought; or, back to listed, the audio here is damaged."""
+        moved = self.attempt(Step.BACK_TO, number, state, self.spool.back_to(number, state, reason="-"))
+        if moved and state is Custody.LISTED:
+            self.rows[number].captured = self.rows[number].waiting = False
 
     @rule(number=st.sampled_from(NUMBERS))
     def postpone(self, number: int) -> None:

@@ -1,6 +1,5 @@
 """Exactly one cloud recording per capture, whatever happens to the call that makes it."""
 
-import asyncio
 from dataclasses import replace
 from pathlib import Path
 
@@ -177,23 +176,6 @@ async def test_two_hubs_make_one_recording(tmp_path: Path) -> None:
             assert (await second.spool.recording(mine.id)).verified
         await first.assert_stored_once()
         assert first.cloud.counters.calls["PUT s3"] == 2
-
-
-@pytest.mark.parametrize("generation", ["d1", "d2", "e"])
-async def test_a_lost_spool_doubles_nothing(tmp_path: Path, generation: str) -> None:
-    """Recordings pulled again into a new spool are found in the cloud, wherever their upload had stopped."""
-    async with hub(tmp_path / "a", generation) as it:
-        for number in range(4):
-            await it.capture(number)
-        it.cloud.faults.add("POST /recordings/{id}/upload-complete", Stall(after_commit=True), nth=2)
-        it.cloud.faults.add("PUT s3", Stall(), nth=3)
-        async with it.running(it.uploader(settings=it.settings.model_copy(update={"parallel_uploads": 4}))):
-            await asyncio.sleep(30)
-        async with second_hub(tmp_path / "b", it) as again:
-            for number in range(4):
-                await again.capture(number)
-            await again.upload()
-            await again.assert_stored_once()
 
 
 async def test_a_list_that_can_t_be_walked_stops_no_upload(tmp_path: Path) -> None:

@@ -48,8 +48,9 @@ async def test_an_unbound_recorder_waits_for_a_human(tmp_path: Path) -> None:
         it.cloud.devices.unbind(SERIAL)
         assert await parked_for(it, row.id) == "recorder_unbound"
         it.cloud.devices.bind(SERIAL, user)
-        await it.spool.retry(row.id)
-        assert await parked_for(it, row.id) == "recorder_rebound"
+        async with it.running(it.registrar()):
+            while it.binding() != (await it.spool.recorder(SERIAL)).binding:
+                await it.spool.wait_for_change(it.spool.revision)
         await it.spool.retry(row.id)
         await it.upload()
         await it.assert_stored_once()
@@ -86,6 +87,24 @@ async def test_a_device_that_left_the_project_is_named(tmp_path: Path) -> None:
         it.cloud.devices.by_id.clear()
         assert await parked_for(it, row.id) == "recorder_not_in_project"
         assert (await it.spool.recorder(SERIAL)).binding.membership is Membership.UNRESOLVED
+
+
+async def test_a_recorder_registered_anew_for_the_same_user_goes_on(tmp_path: Path) -> None:
+    """Under another device id, after a human's retry: nothing stays parked for ever over a new registration."""
+    async with hub(tmp_path) as it:
+        row = await it.capture()
+        user = str(row.binding.end_user_id)
+        it.cloud.devices.by_id.clear()
+        assert await parked_for(it, row.id) == "recorder_not_in_project"
+        renewed = it.cloud.devices.register(SERIAL, user)
+        async with it.running(it.registrar()):
+            while (await it.spool.recorder(SERIAL)).binding.membership is not Membership.BOUND:
+                await it.spool.wait_for_change(it.spool.revision)
+        await it.spool.retry(row.id)
+        await it.upload()
+        await it.assert_stored_once()
+        (made,) = it.cloud.recordings.values()
+        assert (made.device_id, made.end_user_id) == (renewed.id, user)
 
 
 async def test_a_device_id_of_another_recorder_is_refused(tmp_path: Path) -> None:

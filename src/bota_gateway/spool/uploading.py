@@ -205,7 +205,8 @@ class Uploading(Room, Part):
         """Bring parked recordings back and end the wait of postponed ones; give back how many.
 
         A recording captured while its recorder belonged to nobody gets the recorder's present binding: whoever asks
-        for the retry has settled whose it is.
+        for the retry has settled whose it is. One whose user is the recorder's present one gets that binding, too: the
+        recorder may have been registered or bound anew.
 
         Args:
             recording_id: Only this one.
@@ -264,8 +265,9 @@ async def _retry_one(tx: Transaction, row: Recording) -> int:
     target = row.state if row.parked_from is None else row.parked_from
     require_allowed(row, Step.RETRY, target)
     columns: dict[str, Value] = {}
-    if row.sha256 is not None and row.binding.membership is not Membership.BOUND:
-        binding = (await require_recorder(tx, row.key.serial)).binding
+    binding = (await require_recorder(tx, row.key.serial)).binding
+    unowned = row.binding.membership is not Membership.BOUND
+    if row.sha256 is not None and (unowned or binding.end_user_id == row.binding.end_user_id):
         columns = binding_columns(binding)
         if binding != row.binding:
             await append(tx, row.id, Happened.BOUND, {"end_user_id": binding.end_user_id})

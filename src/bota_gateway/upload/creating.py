@@ -46,8 +46,8 @@ class Creating:
                 return await self._adopt(recording, found)
             await self._may_repeat(recording)
         recording = await self._check_owner(recording)
-        wary = self.tools.settings.look_before_create and not asked_before
-        if wary and (found := await self._finding.before_create(recording)):
+        wary = recording.look_first or self.tools.settings.look_before_create
+        if wary and not asked_before and (found := await self._finding.before_create(recording)):
             return await self._adopt(recording, found)
         return await self._create(recording, asked_before=asked_before)
 

@@ -36,7 +36,18 @@ class _Known:
     """Loop time of the walk."""
     back_to: float
     """Unix seconds by the server's clock before which it did not look."""
+    thorough: bool
+    """Whether it looked at everything since then, and not only at the newest."""
     by_key: dict[str, list[CloudRecording]]
+
+    @property
+    def fresh(self) -> bool:
+        """Whether it is young enough to rely on."""
+        return asyncio.get_running_loop().time() - self.at <= KNOWN_FRESH_S
+
+    def answers(self, began: float, *, thorough: bool) -> bool:
+        """Whether it tells of a recording that began then (Unix seconds)."""
+        return self.fresh and self.back_to <= began and (self.thorough or not thorough)
 
 
 @dataclass(slots=True)
@@ -44,7 +55,7 @@ class Finding:
     """Looks, with a memory of half a minute for the many captures that one visit brings."""
 
     tools: Tools
-    _known: dict[tuple[str, str | None], _Known] = field(default_factory=dict)
+    _known: dict[str, _Known] = field(default_factory=dict)
 
     async def after_lost_answer(self, recording: Recording) -> list[CloudRecording]:
         """Recordings of this capture, oldest first, searched freshly back to the first intent.
@@ -59,31 +70,43 @@ class Finding:
     async def before_create(self, recording: Recording) -> list[CloudRecording]:
         """The same before a first create: another hub may have met the recorder, or this hub's spool been lost.
 
-        A precaution: it looks only at the newest recordings, and a list that can't be walked does not stop uploads.
+        Where the spool says that it follows a lost one (``look_first``) the search must come to its end. Else it is a
+        precaution: it looks only at the newest recordings, and a list that can't be walked does not stop uploads.
+
+        Raises:
+            CloudError: The cloud can't be asked; or the search that must come to its end did not.
         """
-        owner = self._owner(recording)
-        now = asyncio.get_running_loop().time()
+        owner = str(recording.binding.end_user_id)
         began = recording.key.started_at - LOOK_BACK_MARGIN_S
         known = self._known.get(owner)
-        if known is None or now - known.at > KNOWN_FRESH_S or began < known.back_to:
+        if known is None or not known.answers(began, thorough=recording.look_first):
             try:
-                by_key = await self._walk(recording, began, LOOK_BACK_ROWS, LOOK_AHEAD_ROWS)
+                known = await self._look(recording, began)
             except CloudProtocolError as error:
+                if recording.look_first:
+                    raise
                 log.warning("cloud_recordings_unreadable", code=error.error_code, reason=error.message)
                 return []
-            fresh = {key: old for key, old in self._known.items() if now - old.at <= KNOWN_FRESH_S}
-            self._known = dict(list(fresh.items())[-KNOWN_OWNERS:])
-            known = self._known[owner] = _Known(now, began, by_key)
+            self._remember(owner, known)
         return known.by_key.get(capture_key(recording), [])
+
+    async def _look(self, recording: Recording, began: float) -> _Known:
+        at = asyncio.get_running_loop().time()
+        at_most = LOOK_BACK_AT_MOST if recording.look_first else LOOK_AHEAD_ROWS
+        return _Known(at, began, recording.look_first, await self._walk(recording, began, LOOK_BACK_ROWS, at_most))
+
+    def _remember(self, owner: str, known: _Known) -> None:
+        self._known = {key: old for key, old in self._known.items() if old.fresh} | {owner: known}
+        while len(self._known) > KNOWN_OWNERS:
+            del self._known[next(iter(self._known))]
 
     async def _walk(
         self, recording: Recording, back_to: float, at_least: int, at_most: int
     ) -> dict[str, list[CloudRecording]]:
         """The owner's recordings by capture key, oldest first, created since ``back_to`` (Unix, server's clock)."""
-        user, device = self._owner(recording)
         newest_first: list[CloudRecording] = []
         rows = 0
-        async for seen in self.tools.api.recordings(end_user_id=user, device_id=device):
+        async for seen in self.tools.api.recordings(end_user_id=str(recording.binding.end_user_id)):
             if not seen.deleted and CAPTURE_KEY in seen.metadata:
                 newest_first.append(seen)
             rows += 1
@@ -95,7 +118,3 @@ class Finding:
         for seen in sorted(newest_first, key=lambda one: one.created_at or 0):
             by_key.setdefault(str(seen.metadata[CAPTURE_KEY]), []).append(seen)
         return by_key
-
-    def _owner(self, recording: Recording) -> tuple[str, str | None]:
-        device_id = recording.binding.device_id if self.tools.settings.send_device_id else None
-        return str(recording.binding.end_user_id), device_id
