@@ -16,6 +16,7 @@ from bota_gateway.errors import (
     GattError,
     LinkLostError,
     SpoolError,
+    SpoolFullError,
     TransferError,
     TransferRetry,
     UnrulyError,
@@ -79,7 +80,7 @@ class Puller:
                     raise UnrulyError("The recorder does not end the transfer that was refused.") from error
                 if retry is not TransferRetry.NOW:
                     raise
-            except SpoolError as error:
+            except SpoolFullError as error:
                 if transfer.unruly:
                     raise UnrulyError("The recorder does not end the transfer that was aborted.") from error
                 raise
@@ -138,11 +139,11 @@ class Transfer:
 
     async def run(self, binding: Binding) -> Recording:
         """Bring the recording into the spool, durably, then acknowledge it; raises as :meth:`Puller.pull`."""
-        await self.spool.begin_receiving(self.recording.id)
-        self.progress.transfer_started(self.recording.key.file_id, self.recording.size_kib * 1024)
-        log.info("transfer_started", expected_kib=self.recording.size_kib)
         try:
             async with self.link.notifications(RECORDING_TRANSFER) as stream:
+                await self.spool.begin_receiving(self.recording.id)
+                self.progress.transfer_started(self.recording.key.file_id, self.recording.size_kib * 1024)
+                log.info("transfer_started", expected_kib=self.recording.size_kib)
                 try:
                     complete = await self._receive(stream)
                     # Not under the handlers of _receive: a capture that was interrupted may be durable all the same.
