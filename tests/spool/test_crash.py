@@ -9,7 +9,7 @@ import pytest
 
 from bota_gateway.model import Custody, Recording
 from bota_gateway.spool import Moment, Spool, Step
-from bota_gateway.spool.const import DATABASE_NAME
+from bota_gateway.spool.const import DATABASE_NAME, LOCK_NAME, SCHEMA_VERSION
 from bota_gateway.spool.custody import WITH_AUDIO
 from support.spool_children import run_child
 from support.spooling import TurnableClock, settings_for, sha256
@@ -30,22 +30,23 @@ def dump(directory: Path) -> Dump:
             return []
         return [
             row
-            for table in ("recorders", "recordings", "timeline", "audio")
+            for table in ("spool", "recorders", "recordings", "timeline", "audio")
             for row in database.execute(f"SELECT * FROM {table} ORDER BY rowid")  # noqa: S608 - names from the line above
         ]
     finally:
         database.close()
 
 
-async def judge(directory: Path) -> None:
-    """After a restart: nothing half done, every capture whole, everything else without bytes."""
+async def judge(directory: Path, *, whole: bool = True) -> None:
+    """After a restart: nothing half done; if ``whole``, every capture has its bytes and everything else has none."""
     async with Spool.open(settings_for(directory), TurnableClock()) as spool:
         for row in await spool.recordings():
-            await judge_recording(spool, row)
+            if whole:
+                await judge_recording(spool, row)
+            assert row.state is not Custody.RECEIVING
 
 
 async def judge_recording(spool: Spool, row: Recording) -> None:
-    assert row.state is not Custody.RECEIVING
     lines = await spool.timeline(row.id)
     if row.released_at is None and row.state in WITH_AUDIO | {Custody.CONFIRMED}:
         audio = b"".join([piece async for piece in spool.read_audio(row.id)])
@@ -55,6 +56,21 @@ async def judge_recording(spool: Spool, row: Recording) -> None:
         assert await spool._db.read("SELECT 1 FROM audio WHERE recording_id = ?", (row.id,)) == []
     if row.state is Custody.PARKED:
         assert (row.parked_reason, lines[-1].happened) == ("device_error_0x14", "parked")
+
+
+def test_a_kill_at_any_statement_of_a_migration_is_harmless(tmp_path: Path) -> None:
+    """A new spool, or one of version 1, opens in the next life as if nothing had happened, with all that it had."""
+    statements = run_child("migrations", tmp_path)
+    assert sum("ALTER TABLE" in statement for statement in statements["old"]) == 3
+    assert sum("user_version = " in statement for statement in statements["new"]) == SCHEMA_VERSION
+    for kind, of_kind in statements.items():
+        whole = dump(tmp_path / f"{kind}-whole")
+        assert whole
+        for number in range(len(of_kind)):
+            directory = tmp_path / f"{kind}-{number:03}"
+            asyncio.run(judge(directory, whole=False))
+            assert dump(directory) == whole, of_kind[number]
+            assert sorted(path.name for path in directory.iterdir()) == [DATABASE_NAME, LOCK_NAME]
 
 
 def test_a_kill_at_any_moment_of_any_step_leaves_all_of_it_or_nothing(tmp_path: Path) -> None:

@@ -8,18 +8,21 @@ import json
 import os
 import resource
 import signal
+import sqlite3
 import sys
 from collections.abc import Callable, Coroutine
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
+import aiosqlite
 import structlog
 
 from bota_gateway.errors import SpoolError
 from bota_gateway.model import Custody
 from bota_gateway.spool import Health, Moment, Probe, Spool, Step
 from bota_gateway.spool.const import AUDIO_ROW_BYTES
+from support.spool_versions import make_version_1
 from support.spooling import (
     BOUND,
     SERIAL,
@@ -160,6 +163,67 @@ def crashes(directory: Path) -> None:
     say(points)
 
 
+def migrations(directory: Path) -> None:
+    """Kill a process after every statement of opening a spool of version 1, and of making one; tell the statements."""
+    told: dict[str, list[str]] = {"old": [], "new": []}
+    for kind, statements in told.items():
+        asyncio.run(open_traced(prepared(kind, directory / f"{kind}-whole"), statements.append))
+        for number in range(len(statements)):
+            child = os.fork()
+            if child == 0:
+                die_at_statement(number, prepared(kind, directory / f"{kind}-{number:03}"))
+            _, status = os.waitpid(child, 0)
+            assert os.WTERMSIG(status) == signal.SIGKILL, status
+    say(told)
+
+
+def prepared(kind: str, directory: Path) -> Path:
+    """The directory, with a spool of version 1 in it if that is what is to be opened."""
+    if kind == "old":
+        make_version_1(directory)
+    return directory
+
+
+async def open_traced(directory: Path, follow: Callable[[str], object]) -> None:
+    """Open the spool and close it; ``follow`` is told each statement before it runs."""
+    connect = aiosqlite.connect
+
+    def traced(path: Path, **options: Any) -> aiosqlite.Connection:
+        connection = connect(path, **options)
+        connector = connection._connector
+
+        def connected() -> sqlite3.Connection:
+            database = connector()
+            database.set_trace_callback(follow)
+            return database
+
+        connection._connector = connected
+        return connection
+
+    aiosqlite.connect = traced  # type: ignore[assignment]  # in this process only
+    try:
+        async with Spool.open(settings_for(directory), TurnableClock()):
+            pass
+    finally:
+        aiosqlite.connect = connect
+
+
+def die_at_statement(number: int, directory: Path) -> None:
+    """Open the spool and die before the given statement."""
+    left = number
+
+    def follow(_statement: str) -> None:
+        nonlocal left
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        left -= 1
+
+    try:
+        asyncio.run(open_traced(directory, follow))
+    finally:
+        os._exit(1)
+
+
 def die_at(number: int, directory: Path) -> None:
     """Run the scenario and die at the given moment."""
     left = number
@@ -188,8 +252,8 @@ ACTIONS: dict[str, Callable[[Path], Coroutine[Any, Any, None]]] = {"hold": hold,
 def main(action: str, directory: Path) -> None:
     """Run one action."""
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
-    if action == "crashes":
-        crashes(directory)
+    if action in {"crashes", "migrations"}:
+        {"crashes": crashes, "migrations": migrations}[action](directory)
     else:
         asyncio.run(ACTIONS[action](directory))
 
