@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+from collections.abc import Sequence
 from importlib.metadata import version
 
 import click
@@ -48,11 +49,15 @@ def cli() -> None:
     """
 
 
-def main() -> None:
-    """Entry point: an error is one sentence, its code and the next step, never a traceback."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point: an error is one sentence, its code and the next step, never a traceback.
+
+    Args:
+        arguments: Those of the process if None.
+    """
     try:
         # Outside standalone mode click gives back the code of ctx.exit() instead of exiting with it.
-        sys.exit(cli(prog_name="bota-gateway", standalone_mode=False))
+        sys.exit(cli(arguments, prog_name="bota-gateway", standalone_mode=False))
     except click.ClickException as wrong:
         wrong.show()
         sys.exit(wrong.exit_code)
