@@ -14,7 +14,7 @@ from bota_gateway.errors import SpoolError
 from bota_gateway.model import Custody
 from bota_gateway.spool import Spool, Step
 from bota_gateway.spool.const import AUDIO_ROW_BYTES
-from bota_gateway.spool.custody import TO_UPLOAD, allowed
+from bota_gateway.spool.custody import allowed
 from support.spooling import BOUND, SERIAL, TurnableClock, entry, noise, settings_for, sha256
 
 T = TypeVar("T")
@@ -45,6 +45,8 @@ class Expected:
     state: Custody = Custody.LISTED
     parked_from: Custody | None = None
     captured: bool = False
+    here: bool = False
+    """Captured, and not deleted since."""
     waiting: bool = False
     received: int = 0
 
@@ -128,14 +130,16 @@ class CustodyMachine(RuleBasedStateMachine):
             row.received = len(data)
         call = self.spool.capture(number, size_bytes=len(data), sha256=sha256(data), device_sha256=None, binding=BOUND)
         if self.attempt(Step.CAPTURE, number, Custody.CAPTURED, call):
-            row.captured, row.waiting = True, False
+            row.captured = row.here = True
+            row.waiting = False
 
     @rule(number=st.sampled_from(NUMBERS), state=st.sampled_from(sorted(Custody)))
     def back_to(self, number: int, state: Custody) -> None:
         """The cloud is not where we thought; or, back to listed, the audio here is damaged."""
         moved = self.attempt(Step.BACK_TO, number, state, self.spool.back_to(number, state, reason="-"))
         if moved and state is Custody.LISTED:
-            self.rows[number].captured = self.rows[number].waiting = False
+            row = self.rows[number]
+            row.captured = row.here = row.waiting = False
 
     @rule(number=st.sampled_from(NUMBERS))
     def postpone(self, number: int) -> None:
@@ -190,10 +194,12 @@ class CustodyMachine(RuleBasedStateMachine):
     @rule()
     def forget(self) -> None:
         """Retention ends."""
-        confirmed = [row for row in self.rows.values() if row.state is Custody.CONFIRMED]
-        assert self.run(self.spool.forget_due(self.clock.now, 0)) == len(confirmed)
-        for row in confirmed:
-            row.state = Custody.FORGOTTEN
+        over = {Custody.CONFIRMED, Custody.STORED, Custody.CONFIRMING}
+        due = [row for row in self.rows.values() if row.state is Custody.CONFIRMED or (row.here and row.state in over)]
+        assert self.run(self.spool.forget_due(self.clock.now, 0)) == len(due)
+        for row in due:
+            row.here = False
+            row.state = Custody.FORGOTTEN if row.state is Custody.CONFIRMED else row.state
 
     @rule()
     def restart(self) -> None:
@@ -216,12 +222,11 @@ class CustodyMachine(RuleBasedStateMachine):
                 self.spool._db.read("SELECT data FROM audio WHERE recording_id = ? ORDER BY number", (number,))
             )
             audio = b"".join(each["data"] for each in rows)
-            if not expected.captured:
-                assert audio == b"" or row.state is Custody.RECEIVING
-            elif row.state in {*TO_UPLOAD, Custody.STORED, Custody.PARKED}:
+            assert (row.released_at is None) == (expected.here or not expected.captured)
+            if expected.here:
                 assert audio == AUDIO[number]
             else:
-                assert audio == b"" or row.state is not Custody.FORGOTTEN
+                assert audio == b"" or row.state is Custody.RECEIVING
 
     @invariant()
     def next_is_the_oldest_that_is_due(self) -> None:
