@@ -22,6 +22,8 @@ class Held:
     """Of its bytes: tells two recordings under one name apart."""
     wearer: str | None = None
     """End user it belongs to; None where that does not matter."""
+    sealed: bool = False
+    """Sent encrypted for the backend: what arrives are other bytes than the recorder holds."""
 
     def __str__(self) -> str:
         return f"{self.serial}/{self.file_id}/{self.started_at} ({self.sha256[:8]})"

@@ -155,15 +155,19 @@ def _word(told: Told, evidence: Evidence) -> Iterator[Violation]:
 
 def _was_durable(told: Told, states: Iterable[Custody], line: str, evidence: Evidence) -> bool:
     """On the disk at that moment; where nobody looked, by the timeline."""
-    digest = told.held.sha256 if told.held else None
     if told.on_disk is not None:
-        return any(row.sha256 == digest and row.state in states for row in told.on_disk)
+        return any(row.state in states and _is_of(row.sha256, told.held) for row in told.on_disk)
     return any(
         entry.happened == line and entry.at <= told.at
         for row in evidence.rows
-        if row.sha256 == digest and (row.key.serial, row.key.file_id) == (told.serial, told.file_id)
+        if _is_of(row.sha256, told.held) and (row.key.serial, row.key.file_id) == (told.serial, told.file_id)
         for entry in evidence.timelines.get(row.id, ())
     )
+
+
+def _is_of(digest: str | None, held: Held | None) -> bool:
+    """Whether a row with this digest is the capture of what the recorder holds."""
+    return held is not None and digest is not None and (held.sealed or digest == held.sha256)
 
 
 def _shown(told: Told) -> str:
@@ -241,6 +245,8 @@ def _spool_agrees_with_itself(evidence: Evidence) -> Iterator[Violation]:
         forgotten = row.state is Custody.FORGOTTEN
         if row.state is Custody.RECEIVING:
             yield Violation(Wrong.SPOOL_BROKEN, f"{row.key} is receiving, and nobody is")
+        elif row.released_at is not None and found is None:
+            continue
         elif row.sha256 is not None and not forgotten and found != row.sha256:
             yield Violation(Wrong.SPOOL_BROKEN, f"{row.key} is {row.state} as {row.sha256}, its audio is {found}")
         elif (row.sha256 is None or forgotten) and found is not None:

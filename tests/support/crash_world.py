@@ -1,0 +1,377 @@
+"""A whole world around the real gateway, in which it can die at any point and start again from what is on disk.
+
+The gateway is the daemon's own object with all its rooms. Around it: simulated recorders on a virtual radio, an
+emulated cloud on a network of memory, a clock that jumps. Nothing depends on real time, so that the same run happens
+every time.
+
+A death shuts every door of the life at once: its spool's files are copied as they are, its adapter vanishes from the
+air, its connections end. Whatever the remains still do, they do behind shut doors; the next life starts on the copy.
+"""
+
+import asyncio
+import functools
+import hashlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from pydantic import SecretStr
+
+import bota_gateway.spool.reading
+import bota_gateway.spool.receiving
+from bota_gateway.cloud import api, transport
+from bota_gateway.config import Settings
+from bota_gateway.daemon import Gateway
+from bota_gateway.model import Custody, Recording
+from bota_gateway.sim.cloud import CloudOptions
+from bota_gateway.sim.faults import Fault
+from bota_gateway.sim.options import Group, RecorderOptions, StoredRecording
+from bota_gateway.sim.virtual_radio import VirtualRadio
+from bota_gateway.spool import Spool
+from bota_gateway.status.server import StatusServer
+from support.doors import Pending, WatchedRecorder, WatchedTransport, watched_adapter
+from support.effects import Effects, Moment, Point
+from support.evidence import Evidence
+from support.gathering import SPOOL_FILES, cloud_copies, copy_spool, digest_of, files_of, spool_facts
+from support.memory_net import MemoryBackend, MemoryCloud, MemoryNetwork
+from support.one_thread import sqlite_in_one_thread
+from support.witness import IS_DEAD, Witness
+
+WALL_AT_ZERO = 1_790_000_000.0
+"""Unix time when the loop's clock reads 0: the wall clock goes with it."""
+
+SETTLES_WITHIN_S = 12 * 3600.0
+"""Virtual time in which every scenario has to come to rest, whatever happened."""
+
+LOOK_EVERY_S = 1.0
+"""How often it is looked whether everything has come to rest, in virtual time."""
+
+AUDIO_ROW_BYTES = 4096
+"""A row of audio, much smaller than in life, so that a recording of some packets has several."""
+
+SMALL_TABLE = frozenset(Group) - {Group.TIME_SYNC}
+"""Characteristics that no visit uses are left out: they only cost time in discovery."""
+
+LIFE: ContextVar["Life"] = ContextVar("life")
+"""The life in which something happens."""
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """What recorders hold, how the cloud is, and what goes wrong or is done from outside meanwhile."""
+
+    name: str
+    recordings: Mapping[str, Sequence[StoredRecording]]
+    """By serial."""
+    profile: str = "e"
+    cloud: Mapping[str, Any] = field(default_factory=dict)
+    """Options of the emulated cloud."""
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Sections of the gateway's."""
+    recorder: Mapping[str, Any] = field(default_factory=dict)
+    """Options of the recorders."""
+    recorder_faults: Sequence[Fault] = ()
+    arrange: Callable[["World"], None] = lambda _world: None
+    """Last touches before anything runs: faults of the cloud, bindings."""
+    outside: Callable[["World"], Awaitable[bool]] | None = None
+    """What people do: called again and again, also after a death. True once nothing is left to do."""
+    waits: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    """Serial and file id of recordings that end up waiting for a human, with the code."""
+    rests: frozenset[Custody] = frozenset({Custody.CONFIRMED, Custody.FORGOTTEN, Custody.PARKED})
+    """States in which rows come to rest."""
+
+
+@dataclass
+class Life:
+    """One run of the gateway, from its start to its death."""
+
+    adapter: str
+    """Its name on the air."""
+    spool: Path
+    effects: Effects
+    backend: MemoryBackend
+    gateway: Gateway
+    task: asyncio.Task[None]
+
+
+class World:
+    """Everything around the gateway. Made by :func:`world`."""
+
+    def __init__(self, directory: Path, scenario: Scenario, die_at: Point | None, *, marking: bool) -> None:
+        self.directory = directory
+        self.scenario = scenario
+        self.air = VirtualRadio(bytes_per_s=60_000)
+        self.network = MemoryNetwork()
+        options = CloudOptions(**({"requests_per_minute": None, "upload_urls_per_minute": None} | dict(scenario.cloud)))
+        self.cloud = MemoryCloud(self.network, scenario.profile, seed=1, options=options, now=self.now)
+        self.witness = Witness(self.cloud, self.now, lambda: self.life.spool)
+        self.recorders: dict[str, WatchedRecorder] = {}
+        self.lives: list[Life] = []
+        self.marks: list[str] = []
+        """What would survive a death at each point of the first life."""
+        self.notes: dict[str, Any] = {}
+        """For what happens outside to remember how far it is."""
+        self._first = Effects(die_at, self._die, self._mark if marking else lambda: None)
+        self._died = asyncio.Event()
+        self._pending: Pending = {}
+        self._remains: list[asyncio.Task[None]] = []
+
+    def now(self) -> float:
+        """The wall clock, of hub and cloud alike."""
+        return WALL_AT_ZERO + asyncio.get_running_loop().time()
+
+    @property
+    def life(self) -> Life:
+        """The present life."""
+        return self.lives[-1]
+
+    @property
+    def spool(self) -> Spool:
+        """The present life's spool."""
+        return self.life.gateway.spool
+
+    @property
+    def unknown_effects(self) -> set[str]:
+        """Effects of kinds that stand on no list."""
+        return {kind for life in self.lives for kind in life.effects.unknown}
+
+    # -- recorders -----------------------------------------------------------------------------------------------------
+
+    def put(self, serial: str, *recordings: StoredRecording) -> None:
+        """Put new recordings on a recorder."""
+        self.witness.note_made(serial, *recordings)
+        self.recorders[serial].add(*recordings)
+
+    def take(self, serial: str, file_id: str) -> StoredRecording:
+        """Somebody else takes a recording off a recorder."""
+        stored = self.recorders[serial].firmware.recordings.pop(file_id)
+        self.witness.taken.add(self.witness.held(serial, stored))
+        return stored
+
+    def give_back(self, serial: str, stored: StoredRecording) -> None:
+        """What was taken is there again."""
+        self.witness.taken.discard(self.witness.held(serial, stored))
+        self.recorders[serial].add(stored)
+
+    def acted(self, recorder: WatchedRecorder) -> None:
+        """A recorder has done what was written to it, and is about to answer."""
+        effect = self._pending.pop(recorder.address.upper(), None)
+        if effect is not None:
+            effect.reach(Moment.ACTED)
+
+    # -- lives ---------------------------------------------------------------------------------------------------------
+
+    async def live(self) -> None:
+        """Let the gateway run until everything has come to rest, starting it again after each death; then stop it.
+
+        Raises:
+            TimeoutError: it does not come to rest.
+        """
+        async with asyncio.timeout(SETTLES_WITHIN_S):
+            await self._begin()
+            while not await self._comes_to_rest():
+                await self._begin()
+        self.life.gateway.stop()
+        await self.life.task
+        self.life.effects.over = True
+        self.air.remove(self.life.adapter)
+
+    async def _begin(self) -> None:
+        number = len(self.lives) + 1
+        name, effects = f"hci{number}", self._first if number == 1 else Effects()
+        device = await self.air.adapter(name)
+        spool = self._spool_of(number)
+        gateway = Gateway(
+            self._settings(spool),
+            SecretStr(self.cloud.api_key),
+            adapters=[watched_adapter(name, device, effects, self._pending)],
+            now=self.now,
+            clock_is_trusted=lambda: True,
+            seed=number,
+        )
+        self._died.clear()
+        task = asyncio.create_task(self._run(gateway, effects), name=f"life-{number}")
+        self.lives.append(Life(name, spool, effects, MemoryBackend(self.network), gateway, task))
+
+    async def _run(self, gateway: Gateway, effects: Effects) -> None:
+        LIFE.set(self.life)
+        IS_DEAD.set(lambda: effects.over)
+        await gateway.run()
+
+    def _spool_of(self, number: int) -> Path:
+        return self.directory / f"life-{number}"
+
+    def _settings(self, spool: Path) -> Settings:
+        given = self.scenario.settings
+        own: dict[str, Mapping[str, Any]] = {
+            "spool": {"directory": spool, "min_free_bytes": 0},
+            "cloud": {"api_base": self.cloud.api_base, "s3_hosts": (self.cloud.s3_host,)},
+            "status": {"socket": spool / "status.sock"},
+        }
+        return Settings.model_validate({name: {**own.get(name, {}), **given.get(name, {})} for name in {*own, *given}})
+
+    def _die(self) -> None:
+        """As a SIGKILL at this very moment."""
+        copy_spool(self.life.spool, self._spool_of(len(self.lives) + 1))
+        self.life.backend.cut()
+        self.air.remove(self.life.adapter)
+        self._pending.clear()
+        self._died.set()
+
+    async def _comes_to_rest(self) -> bool:
+        """False when the gateway died instead."""
+        life = self.life
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_EVERY_S):
+                    await self._died.wait()
+            if self._died.is_set():
+                life.task.cancel()
+                self._remains.append(life.task)
+                return False
+            if life.task.done():
+                await life.task  # raises what ended it
+                raise AssertionError("the gateway ended by itself")
+            if life.gateway.ready.is_set() and await self._is_at_rest():
+                return True
+
+    async def _is_at_rest(self) -> bool:
+        if self.scenario.outside is not None and not await self.scenario.outside(self):
+            return False
+        if self._died.is_set() or self.life.gateway.links:
+            return False
+        rows = await self.spool.recordings()
+        known = {(row.key.serial, row.key.file_id, row.key.started_at) for row in rows}
+        everything = set(self.witness.made) - self.witness.taken
+        met = all((one.serial, one.file_id, one.started_at) in known for one in everything)
+        return met and all(row.state in self.scenario.rests for row in rows) and self._recorders_are_done(rows)
+
+    def _recorders_are_done(self, rows: Sequence[Recording]) -> bool:
+        """They hold nothing but what rests in the spool, too."""
+        over = {Custody.CONFIRMED, Custody.FORGOTTEN}
+        resting = {(row.key.serial, row.key.file_id) for row in rows if row.state not in over}
+        return all(
+            (serial, one.file_id) in resting
+            for serial, recorder in self.recorders.items()
+            for one in recorder.recordings
+        )
+
+    def _mark(self) -> None:
+        """Everything that survives a death at this moment, as one digest.
+
+        The spool's files byte by byte, the cloud, the recorders, what is on its way to them, and the time.
+        """
+        cloud, spool = self.cloud.world, self.life.spool
+        survives = (
+            round(self.now()),
+            [digest_of(spool / name) for name in SPOOL_FILES if (spool / name).exists()],
+            (cloud.devices.by_id, cloud.recordings, self.cloud.objects.all(), self.cloud.faults.report()),
+            [
+                (
+                    sorted(recorder.firmware.recordings),
+                    recorder.connected,
+                    recorder.firmware.transfer is not None,
+                    recorder.faults.fired,
+                    recorder.seen.confirms,
+                )
+                for recorder in self.recorders.values()
+            ],
+            self._first.under_way,
+        )
+        self.marks.append(hashlib.sha256(repr(survives).encode()).hexdigest())
+
+    # -- the end -------------------------------------------------------------------------------------------------------
+
+    async def evidence(self) -> Evidence:
+        """Everything that is known after :meth:`live`."""
+        await asyncio.gather(*self._remains, return_exceptions=True)
+        facts = await spool_facts(self._settings(self.life.spool).spool, self.now)
+        witness, waits = self.witness, self.scenario.waits
+        texts = {"log": "\n".join(witness.log).encode(), **facts.diagnostics}
+        return Evidence(
+            made=witness.made,
+            still_held=[
+                witness.held(serial, one) for serial, recorder in self.recorders.items() for one in recorder.recordings
+            ],
+            told=witness.told,
+            cloud=cloud_copies(self.cloud),
+            rows=facts.rows,
+            audio=facts.audio,
+            timelines=facts.timelines,
+            recorders=facts.recorders,
+            events=witness.events,
+            texts=texts | dict(files_of(self.directory)),
+            secrets=witness.secrets,
+            waits={one: waits[one.serial, one.file_id] for one in witness.made if (one.serial, one.file_id) in waits},
+            taken=frozenset(witness.taken),
+            may_confirm=self.scenario.settings.get("recorders", {}).get("confirm") != "never",
+        )
+
+    @contextmanager
+    def seams(self) -> Iterator[None]:
+        """The doors are in the product while the block runs."""
+        open_spool, make_client = Spool.open, transport.make_client
+
+        def opened(settings: Any, now: Any) -> Any:
+            life = LIFE.get(None)
+            return open_spool(settings, now, probe=life.effects.spool if life else None)
+
+        def client(trust: Any, *, connections: int) -> httpx.AsyncClient:
+            made, life = make_client(trust, connections=connections), LIFE.get()
+            made._transport = WatchedTransport(life.effects, life.backend, self._is_api)
+            return made
+
+        with pytest.MonkeyPatch.context() as patch, sqlite_in_one_thread():
+            patch.setattr(Spool, "open", opened)
+            patch.setattr(api, "make_client", client)
+            patch.setattr(api, "system_trust", _trust)
+            patch.setattr(StatusServer, "run", _serve_nobody)
+            for room in (bota_gateway.spool.receiving, bota_gateway.spool.reading):
+                patch.setattr(room, "AUDIO_ROW_BYTES", AUDIO_ROW_BYTES)
+            yield
+
+    def _is_api(self, url: httpx.URL) -> bool:
+        return self.cloud.api_base.startswith(f"{url.scheme}://{url.netloc.decode('ascii')}/")
+
+
+@asynccontextmanager
+async def world(
+    directory: Path, scenario: Scenario, die_at: Point | None = None, *, marking: bool = False
+) -> AsyncIterator[World]:
+    """The world of a scenario, before anything has happened in it. Wants a loop of ``one_thread``.
+
+    Args:
+        directory: For the spools of all lives.
+        scenario: What it is like.
+        die_at: Where the first life ends; None lets it live.
+        marking: Whether to note at each point what would survive a death there.
+    """
+    it = World(directory, scenario, die_at, marking=marking)
+    options = RecorderOptions(absent=SMALL_TABLE, advertising_interval_s=1.0, **scenario.recorder)
+    async with AsyncExitStack() as stack:
+        stack.enter_context(it.seams())
+        stack.enter_context(it.witness.logging())
+        await stack.enter_async_context(it.cloud)
+        for serial in scenario.recordings:
+            it.cloud.devices.register(serial)
+        scenario.arrange(it)
+        for serial, recordings in scenario.recordings.items():
+            recorder = WatchedRecorder(it.air, serial=serial, options=options, heard=it.witness.heard, acted=it.acted)
+            recorder.faults.add(*scenario.recorder_faults)
+            it.recorders[serial] = recorder
+            it.put(serial, *recordings)
+            await stack.enter_async_context(recorder)
+        yield it
+
+
+async def _serve_nobody(_server: StatusServer) -> None:
+    await asyncio.get_running_loop().create_future()
+
+
+_trust = functools.cache(transport.system_trust)
+"""The system's certificates, read once: they cost more than a whole run."""

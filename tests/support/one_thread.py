@@ -1,0 +1,63 @@
+"""Everything in one thread: with virtual time and no sockets, a run is the same whenever it is run.
+
+Statements of SQLite and what else would go to a thread are done at once, in the event loop's own thread. Whoever asked
+still waits for a turn of the loop, and cancelling them still does not undo what was asked.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import aiosqlite.core
+import pytest
+
+from support.virtual_time import VirtualTimeLoop
+
+T = TypeVar("T")
+
+
+class OneThreadLoop(VirtualTimeLoop):
+    """Virtual time, and an executor without threads."""
+
+    def run_in_executor(  # type: ignore[override]  # as in VirtualTimeLoop
+        self, _executor: Executor | None, func: Callable[..., T], *args: Any
+    ) -> asyncio.Future[T]:
+        """Do it now; the caller hears of it in its turn."""
+        future: asyncio.Future[T] = self.create_future()
+        try:
+            result = func(*args)
+        except Exception as error:  # noqa: BLE001 - handed over, as a thread would
+            self.call_soon(future.set_exception, error)
+        else:
+            self.call_soon(future.set_result, result)
+        return future
+
+
+class InlineQueue:
+    """In place of the queue of aiosqlite's thread: what is put in is done at once, in the thread that puts it."""
+
+    def put_nowait(self, item: tuple[asyncio.Future[Any] | None, Callable[[], Any]]) -> None:
+        """Do it, and let the caller hear of it in its turn."""
+        future, function = item
+        tell: Callable[[asyncio.Future[Any], Any], None] = aiosqlite.core.set_result
+        outcome: Any
+        try:
+            outcome = function()
+        except BaseException as error:  # noqa: BLE001 - handed over, as aiosqlite's own thread does
+            tell, outcome = aiosqlite.core.set_exception, error
+        if future is not None:
+            future.get_loop().call_soon(tell, future, outcome)
+
+    def get(self) -> tuple[None, Callable[[], Any]]:
+        """The thread has nothing to do and ends at once."""
+        return None, lambda: aiosqlite.core._STOP_RUNNING_SENTINEL
+
+
+@contextmanager
+def sqlite_in_one_thread() -> Iterator[None]:
+    """Connections that aiosqlite makes in this block work in the thread that uses them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(aiosqlite.core, "SimpleQueue", InlineQueue)
+        yield
