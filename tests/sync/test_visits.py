@@ -80,7 +80,7 @@ async def test_a_slow_upload_is_confirmed_in_a_later_visit(tmp_path: Path) -> No
 
 
 async def test_a_link_waits_for_the_verdict_on_a_digest(tmp_path: Path) -> None:
-    """While the cloud compares digests the link lingers, although the next look is booked for minutes later."""
+    """While the cloud compares digests, and is asked again within seconds, the link lingers for its verdict."""
     air = VirtualRadio(bytes_per_s=60_000)
     async with (
         SimRecorder(air, serial=SERIAL, recordings=[stored(1)]) as recorder,
@@ -95,7 +95,7 @@ async def test_a_link_waits_for_the_verdict_on_a_digest(tmp_path: Path) -> None:
             row.id,
             code="upload_verifying",
             detail="comparing",
-            next_attempt_at=hub.now() + hub.settings.visits.linger_s * 9,
+            next_attempt_at=hub.now() + hub.settings.visits.linger_s * 0.9,
         )
         await asyncio.sleep(hub.settings.visits.linger_s / 2)
         assert hub.rounds.links

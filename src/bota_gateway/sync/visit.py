@@ -16,7 +16,7 @@ from structlog.contextvars import bound_contextvars
 
 from bota_gateway.config import Settings
 from bota_gateway.errors import SpoolFullError, TransferError, TransferRetry
-from bota_gateway.model import Custody, Membership, RecorderRecord, Recording, WallClock
+from bota_gateway.model import Membership, RecorderRecord, Recording, WallClock
 from bota_gateway.protocol.control import confirm_command
 from bota_gateway.protocol.device_status import DeviceStatus, StatusFlag
 from bota_gateway.protocol.errors_on_wire import BUSY, transfer_code
@@ -283,8 +283,6 @@ class Visit:
         settings = self._hub.settings
         if settings.recorders.confirm == "never" or self._link.lost.is_set():
             return False
-        if row.state is Custody.COMPLETING:
-            return True  # the cloud compares digests: a matter of seconds, whatever the row's next look is booked for
         return row.next_attempt_at is None or row.next_attempt_at <= self._hub.now() + settings.visits.linger_s
 
     def _findings(self) -> Findings:

@@ -35,6 +35,8 @@ class Completing:
         if recording.state is Custody.PUT:
             recording = await self.tools.spool.intend_complete(recording.id)
             return await self.ask(recording)
+        if recording.waiting_for == Why.VERIFYING:
+            return await self.ask(recording)  # the cloud said that it is at work: the same again, nothing to find out
         seen = await self.tools.read(recording)
         match judge(recording, seen):
             case Verdict.PROVED:

@@ -66,13 +66,13 @@ class Timing:
     minute, so what is not in the list by then is not under way any more. Several looks come before it."""
     unresolved: Ladder = field(default=Ladder(30.0, 300.0))
     """Whose it is will be known when the registrar could ask."""
-    verifying: tuple[float, ...] = (2.0, 4.0, 8.0, 10.0)
-    """Between repeats of a completion that is being verified; the last one repeats ("Lost answers")."""
-    verifying_at_most_s: float = 300.0
-    """How long that is kept up before it waits longer between repeats."""
+    verifying: Ladder = field(default=Ladder(2.0, 10.0))
+    """Between repeats of a completion that is being verified ("Lost answers")."""
+    verifying_looks: int = 30
+    """So many repeats, about five minutes of them, before it waits longer between two."""
     verifying_later_s: float = 180.0
     """Between repeats after that."""
     verifying_spread_s: float = 1.0
-    """Each recording under verification adds this to the waits of all, so that they stay within the budget."""
+    """Each recording under verification lengthens the waits of all by this, so that they stay within the budget."""
     verifying_spread_cap_s: float = 30.0
     """Longest wait that the number of recordings under verification leads to."""

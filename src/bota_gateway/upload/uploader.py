@@ -53,7 +53,6 @@ class Uploader:
         self._putting = Putting(self._tools)
         self._completing = Completing(self._tools)
         self._choosing = asyncio.Lock()
-        self._verifying = 0
         self.working: dict[int, Working] = {}
         """What is under way now, by the recording's number in the spool."""
 
@@ -65,9 +64,9 @@ class Uploader:
         """
         async with asyncio.TaskGroup() as group:
             for number in range(self._tools.settings.parallel_uploads):
-                group.create_task(self._work(group), name=f"upload-{number}")
+                group.create_task(self._work(), name=f"upload-{number}")
 
-    async def _work(self, group: asyncio.TaskGroup) -> None:
+    async def _work(self) -> None:
         while True:
             async with self._choosing:
                 recording = await self._next()
@@ -76,11 +75,8 @@ class Uploader:
                     key.serial, key.file_id, recording.size_bytes or 0, recording.state
                 )
             with bound_contextvars(recorder=key.serial, recording=key.file_id):
-                verifying = await self._attempt(recording, self._carry(recording))
-                if verifying:
-                    group.create_task(self._verify(recording), name=f"verify-{recording.id}")
-                else:
-                    self._done(recording)
+                await self._attempt(recording)
+            del self.working[recording.id]
 
     async def _next(self) -> Recording:
         """The next recording to work at, as soon as there is one."""
@@ -122,13 +118,13 @@ class Uploader:
         except Rotten as rotten:
             return await self._tools.pull_again(recording, rotten)
 
-    async def _attempt(self, recording: Recording, attempt: Awaitable[None]) -> bool:
-        """Make an attempt and write down how it ended; True if the cloud is verifying and nothing is written yet."""
+    async def _attempt(self, recording: Recording) -> None:
+        """Make an attempt and write down how it ended."""
         timing = self._tools.timing
         try:
-            await attempt
-        except StillVerifying:
-            return True
+            await self._carry(recording)
+        except StillVerifying as verifying:
+            await self._await_proof(recording, verifying)
         except Setback as setback:
             await self._write_down(recording, setback)
         except CloudError as error:
@@ -139,7 +135,6 @@ class Uploader:
             log.exception("upload_failed_unexpectedly", code=Why.INTERNAL.value)
             detail = "A fault of the gateway; the log has it. Report it."
             await self._write_down(recording, Postponed(Why.INTERNAL, detail, ladder=timing.refused))
-        return False
 
     async def _write_down(self, recording: Recording, setback: Setback) -> None:
         if isinstance(setback, Parked):
@@ -156,39 +151,15 @@ class Uploader:
         )
         log.warning("upload_postponed", code=setback.code, reason=setback.detail, next_attempt_at=at)
 
-    # -- verification ------------------------------------------------------------------------------------------
-
-    async def _verify(self, recording: Recording) -> None:
-        """Repeat the completion until the cloud has verified; beside the workers, who go on with other recordings."""
-        with bound_contextvars(recorder=recording.key.serial, recording=recording.key.file_id):
-            self._verifying += 1
-            try:
-                await self._attempt(recording, self._await_proof(recording))
-            finally:
-                self._verifying -= 1
-                self._done(recording)
-
-    async def _await_proof(self, recording: Recording) -> None:
-        timing, loop = self._tools.timing, asyncio.get_running_loop()
-        until = loop.time() + timing.verifying_at_most_s
-        setback = StillVerifying()
-        at = self._tools.now() + timing.verifying_at_most_s
-        row = await self._spool.postpone(
-            recording.id, code=setback.code, detail=setback.detail, next_attempt_at=at, counts=False
-        )
-        log.info("recording_verifying", cloud_id=row.cloud_id)
-        repeat = 0
-        while loop.time() < until:
-            wait = timing.verifying[min(repeat, len(timing.verifying) - 1)]
-            spread = min(timing.verifying_spread_cap_s, self._verifying * timing.verifying_spread_s)
-            await asyncio.sleep(max(wait, spread) * self._rng.uniform(1.0, 1.1))
-            repeat += 1
-            try:
-                row = await self._or_anew(row, self._completing.ask(row))
-            except StillVerifying:
-                continue
-            return await self._carry(row)
-        raise Postponed(Why.VERIFYING, setback.detail, ladder=timing.refused, after_s=timing.verifying_later_s)
-
-    def _done(self, recording: Recording) -> None:
-        self.working.pop(recording.id, None)
+    async def _await_proof(self, recording: Recording, verifying: StillVerifying) -> None:
+        """Ask again soon, then less often. Many at once ask less often each, to leave the budget to others."""
+        timing, row = self._tools.timing, await self._spool.recording(recording.id)
+        completing = await self._spool.recordings(states={Custody.COMPLETING})
+        others = sum(one.waiting_for == Why.VERIFYING for one in completing)
+        looks = row.attempts if row.waiting_for == Why.VERIFYING else 0
+        if looks == 0:
+            log.info("recording_verifying", cloud_id=row.cloud_id)
+        wait = timing.verifying.step(looks) if looks < timing.verifying_looks else timing.verifying_later_s
+        wait = max(wait, min(timing.verifying_spread_cap_s, others * timing.verifying_spread_s))
+        at = self._tools.now() + wait * self._rng.uniform(1.0, 1.1)
+        await self._spool.postpone(recording.id, code=verifying.code, detail=verifying.detail, next_attempt_at=at)
