@@ -15,6 +15,7 @@ from bota_gateway.model import Custody
 from bota_gateway.spool import Spool, Step
 from bota_gateway.spool.const import AUDIO_ROW_BYTES
 from bota_gateway.spool.custody import allowed
+from bota_gateway.spool.fsck import examine
 from support.spooling import BOUND, SERIAL, TurnableClock, entry, noise, settings_for, sha256
 
 T = TypeVar("T")
@@ -203,8 +204,9 @@ class CustodyMachine(RuleBasedStateMachine):
 
     @rule()
     def restart(self) -> None:
-        """The gateway ends and starts."""
+        """The gateway ends and starts; in between, rows, journal and bytes agree."""
         self.run(self.stack.aclose())
+        assert examine(Path(self.directory.name)).faults == []
         self.spool = self.run(self.open())
         for row in self.rows.values():
             if row.state is Custody.RECEIVING:

@@ -6,7 +6,7 @@ set aside for a new one.
 
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Collection, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from importlib import resources
 from pathlib import Path
@@ -39,6 +39,7 @@ against their digest whenever they are read for an upload."""
 
 
 TABLES = frozenset({"recorders", "recordings", "audio", "timeline", "spool"})
+NAMES_OF_TABLES = "SELECT name FROM sqlite_master WHERE type = 'table'"
 
 
 @asynccontextmanager
@@ -128,10 +129,20 @@ async def _identify(db: aiosqlite.Connection, path: Path) -> int:
     await pragma(db, "locking_mode = EXCLUSIVE")  # nobody else may open it, and no shared memory file is needed
     application = await pragma(db, "application_id")
     version = await pragma(db, "user_version")
-    tables = {row["name"] for row in await db.execute_fetchall("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    return recognise(path, application, version, {row[0] for row in await db.execute_fetchall(NAMES_OF_TABLES)})
+
+
+def recognise(path: Path, application: object, version: object, tables: Collection[str]) -> int:
+    """The schema version of the file, by what its header says and which tables it has; 0 for a new one.
+
+    Raises:
+        SpoolForeignError: it is some other program's.
+        SpoolCorruptError: it is ours, and its header is damaged.
+        SpoolTooNewError: a newer version wrote it.
+    """
     if application == 0 and version == 0 and not tables:
         return 0
-    if application != APPLICATION_ID and not tables & TABLES:
+    if application != APPLICATION_ID and TABLES.isdisjoint(tables):
         raise SpoolForeignError(f"{path} is a database of some other program, not a spool.")
     if application != APPLICATION_ID:
         raise SpoolCorruptError(f"The spool {path} is damaged: its header does not say what it is.")
