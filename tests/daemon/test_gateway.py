@@ -86,7 +86,7 @@ async def test_a_restart_goes_on_where_the_last_life_ended(tmp_path: Path) -> No
 
 
 async def test_a_stop_in_mid_transfer_gives_back_cleanly(tmp_path: Path) -> None:
-    """It ends within seconds, leaves no task and no link, and the next life fetches the recording from its first byte."""
+    """It ends within seconds, leaves no task and no link, and the next life fetches the recording anew."""
     async with World.open(tmp_path, bytes_per_s=SLOW) as world:
         pin = await world.recorder(SERIAL, speech(1, size=600_000))
         async with world.gateway() as running:

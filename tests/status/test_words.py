@@ -1,3 +1,5 @@
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -37,6 +39,14 @@ def test_what_is_unknown_is_a_dash() -> None:
 def test_a_recorder_without_a_clock_has_no_1970(monkeypatch: pytest.MonkeyPatch) -> None:
     """Start 0 means that the recorder's clock was not set."""
     assert words.clock(0) == "unknown"
+
+
+def test_a_moment_is_short_and_keeps_its_year_where_that_matters() -> None:
+    """Tables show day and minute; what is half a year or more away shows the year instead of the time."""
+    now = 1_790_000_000.0
+    assert re.fullmatch(r"09-2\d \d\d:\d\d", words.moment(now - 3600, now))
+    assert re.fullmatch(r"2025-0\d-\d\d", words.moment(now - 400 * 86_400, now))
+    assert (words.moment(0, now), words.moment(None, now)) == ("unknown", words.MISSING)
 
 
 def test_a_sentence_takes_units_and_survives_missing_fields() -> None:

@@ -1,18 +1,18 @@
 """Commands that ask the running daemon: status, recorders, recordings, timeline, retry."""
 
+import time
 from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-from bota_gateway.cli import options
+from bota_gateway.cli import layout, options
 from bota_gateway.model import Custody
 from bota_gateway.status import client
-from bota_gateway.status.logs import printable
-from bota_gateway.status.words import MISSING, clock, duration, size
+from bota_gateway.status.words import MISSING, clock, duration, moment, printable, size
+
+_DIGEST_DIGITS = 64
+_DIGEST_SHOWN = 16
 
 
 def _ask(config_path: Path | None, socket_path: Path | None, question: str, **arguments: object) -> Any:
@@ -30,15 +30,16 @@ def status(config_path: Path | None, socket_path: Path | None, as_json: bool) ->
     if as_json:
         options.print_json(answer)
         return
-    click.echo(f"{answer['health']}: {answer['summary']}")
+    click.echo(printable(f"{answer['health']}: {answer['summary']}"))
     for problem in answer["problems"]:
-        click.echo(f"  ! {printable(problem['message'])} [{problem['code']}]\n    next: {printable(problem['remedy'])}")
+        click.echo(layout.wrapped(f"{problem['message']} [{problem['code']}]", "  ! "))
+        click.echo(layout.wrapped(f"next: {problem['remedy']}"))
     for link in answer["links"]:
-        click.echo(f"  > {_link_line(link)}")
+        click.echo(layout.wrapped(_link_line(link), "  > "))
 
 
 def _link_line(link: dict[str, Any]) -> str:
-    who = printable(link["serial"] or link["address"])
+    who = link["serial"] or link["address"]
     if link["file_id"] is None:
         return f"{who}: visiting for {duration(link['for_s'])}"
     return (
@@ -56,20 +57,25 @@ def recorders(config_path: Path | None, socket_path: Path | None, as_json: bool)
     answer = _ask(config_path, socket_path, "recorders")
     if as_json:
         options.print_json(answer)
-        return
-    table = _table("recorder", "cloud", "last seen", "signal", "battery", "holds", "firmware", "why not now")
-    for one in answer:
-        table.add_row(
-            printable(one["serial"]),
-            one["membership"],
-            f"{duration(one['seen_ago_s'])} ago",
-            MISSING if one["rssi"] is None else f"{one['rssi']} dBm",
-            MISSING if one["battery_percent"] is None else f"{one['battery_percent']} %" + "+" * bool(one["charging"]),
-            _or_dash(one["pending"]),
-            printable(_or_dash(one["firmware"])),
-            Text(_why(one)),
-        )
-    _show(table, empty="No recorder has been met yet.")
+    elif answer:
+        headings = ("recorder", "cloud", ">seen ago", ">dBm", ">battery", ">holds", "firmware", "next visit")
+        layout.table(headings, [_recorder(one) for one in answer], [_why(one) for one in answer])
+    else:
+        click.echo("No recorder has been met yet.")
+
+
+def _recorder(one: dict[str, Any]) -> tuple[str, ...]:
+    battery = MISSING if one["battery_percent"] is None else f"{one['battery_percent']} %" + "+" * bool(one["charging"])
+    return (
+        one["serial"],
+        one["membership"],
+        duration(one["seen_ago_s"]),
+        _or_dash(one["rssi"]),
+        battery,
+        _or_dash(one["pending"]),
+        _or_dash(one["firmware"]),
+        _when(one, due="when seen") or MISSING,
+    )
 
 
 @click.command(short_help="List the recordings in custody and what each waits for.")
@@ -81,24 +87,31 @@ def recorders(config_path: Path | None, socket_path: Path | None, as_json: bool)
 def recordings(
     config_path: Path | None, socket_path: Path | None, as_json: bool, state: str | None, serial: str | None
 ) -> None:
-    """List the recordings in custody, newest first, and what each waits for."""
+    """List the recordings in custody, newest first, and what each waits for.
+
+    Their ids in the cloud are in --json, and in each one's timeline.
+    """
     answer = _ask(config_path, socket_path, "recordings", state=state, serial=serial)
     if as_json:
         options.print_json(answer)
-        return
-    table = _table("recorder", "recording", "recorded", "length", "size", "state", "cloud id", "waits for")
-    for one in answer:
-        table.add_row(
-            printable(one["serial"]),
-            one["file_id"],
-            clock(one["started_at"]),
-            duration(one["duration_s"]),
-            size(one["size_bytes"]) if one["size_bytes"] is not None else f"~{size(one['size_kib'] * 1024)}",
-            one["state"],
-            _or_dash(one["cloud_id"]),
-            Text(_why(one)),
-        )
-    _show(table, empty="No recordings.")
+    elif answer:
+        headings = ("recorder", "recording", "recorded", ">length", ">size", "state", "next try")
+        layout.table(headings, [_recording(one) for one in answer], [_why(one) for one in answer])
+    else:
+        click.echo("No recordings.")
+
+
+def _recording(one: dict[str, Any]) -> tuple[str, ...]:
+    length = one["size_bytes"]
+    return (
+        one["serial"],
+        one["file_id"],
+        moment(one["started_at"], time.time()),
+        duration(one["duration_s"]),
+        size(length) if length is not None else f"~{size(one['size_kib'] * 1024)}",
+        one["state"],
+        _when(one),
+    )
 
 
 @click.command(short_help="Tell the story of one recording.")
@@ -116,10 +129,13 @@ def timeline(config_path: Path | None, socket_path: Path | None, as_json: bool, 
         options.print_json(answer)
         return
     told = answer["recording"]
-    click.echo(f"{printable(told['serial'])}  {told['file_id']}  {told['state']}  {_why(told)}".rstrip())
+    click.echo(printable(f"{told['serial']}  {told['file_id']}  {told['state']}  {told['cloud_id'] or ''}".rstrip()))
+    if reason := _why(told):
+        click.echo(layout.wrapped(", ".join(filter(None, (reason, _when(told) and f"next try {_when(told)}")))))
     for entry in answer["timeline"]:
-        detail = "  ".join(f"{key}={printable(value)}" for key, value in entry["detail"].items() if value is not None)
-        click.echo(f"  {clock(entry['at'])}  {entry['happened'].replace('_', ' '):<22} {detail}".rstrip())
+        detail = "  ".join(f"{key}={_short(value)}" for key, value in entry["detail"].items() if value is not None)
+        line = f"{clock(entry['at'])}  {entry['happened'].replace('_', ' '):<22} {detail}".rstrip()
+        click.echo(layout.wrapped(line, "  ", " " * 23))
 
 
 @click.command(short_help="Bring parked recordings back to work.")
@@ -141,29 +157,25 @@ def retry(
     click.echo(f"{answer['retried']} brought back to work.")
 
 
-def _table(*columns: str) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    return table
-
-
-def _show(table: Table, *, empty: str) -> None:
-    if table.row_count:
-        Console(soft_wrap=False).print(table)
-    else:
-        click.echo(empty)
+def _short(value: object) -> str:
+    """As it is; of a digest only its beginning, because --json has all of it and a line has not the room."""
+    text = str(value)
+    return f"{text[:_DIGEST_SHOWN]}…" if len(text) == _DIGEST_DIGITS and text.isalnum() else text
 
 
 def _or_dash(value: object) -> str:
     return MISSING if value is None else str(value)
 
 
-def _why(one: dict[str, Any]) -> str:
-    reason = one.get("parked_reason") or one.get("waiting_for")
-    if reason is None:
+def _when(one: dict[str, Any], due: str = "now") -> str:
+    """When it is its turn again; nothing when that depends on something else than time."""
+    wait = one["next_attempt_in_s"]
+    if wait is None:
         return ""
-    parts = [printable(one.get("waiting_detail") or reason)]
-    if one.get("next_attempt_in_s") is not None:
-        parts.append(f"next try in {duration(max(0.0, one['next_attempt_in_s']))}")
-    return f"{', '.join(parts)} [{reason}]"
+    return f"in {duration(wait)}" if wait > 0 else due
+
+
+def _why(one: dict[str, Any]) -> str:
+    """The reason in words with its code; nothing when nothing holds it up."""
+    reason = one.get("parked_reason") or one.get("waiting_for")
+    return f"{one.get('waiting_detail') or reason} [{reason}]" if reason else ""

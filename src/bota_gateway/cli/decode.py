@@ -1,12 +1,11 @@
 """``bota-gateway decode``: what bytes from a recorder mean. Needs no radio, no daemon and no configuration."""
 
-import json
-
 import click
 
 from bota_gateway.protocol import DecodeError
 from bota_gateway.protocol.decode import KINDS
 from bota_gateway.protocol.decode import decode as decode_bytes
+from bota_gateway.status.words import json_text
 
 
 @click.command(short_help="Say what bytes from a recorder mean.")
@@ -34,7 +33,7 @@ def decode(ctx: click.Context, kind: str, values: tuple[str, ...], _as_json: boo
         answer: dict[str, object] = decode_bytes(kind, [_bytes(value) for value in values])
     except DecodeError as wrong:
         answer = {"error": wrong.code, "message": str(wrong)}
-    click.echo(json.dumps(answer, ensure_ascii=False))
+    click.echo(json_text(answer))
     if "error" in answer:
         ctx.exit(1)
 

@@ -8,6 +8,7 @@ from importlib.metadata import version
 import click
 
 from bota_gateway.errors import ConfigError, GatewayError, SpoolError
+from bota_gateway.status.words import printable
 
 EXIT_FAILED = 1
 EXIT_BAD_CONFIGURATION = 2
@@ -64,7 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except click.Abort:
         sys.exit(130)
     except GatewayError as failed:
-        click.echo(f"error: {failed.message} [{failed.error_code}]\n  next: {failed.next_step}", err=True)
+        click.echo(printable(f"error: {failed.message} [{failed.error_code}]"), err=True)
+        click.echo(printable(f"  next: {failed.next_step}"), err=True)
         sys.exit(exit_code(failed))
     except BrokenPipeError:
         # The reader of a pipe (head, less) has seen enough.

@@ -1,6 +1,5 @@
 """Options that several commands share."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +7,7 @@ import click
 
 from bota_gateway import config
 from bota_gateway.config import Settings
+from bota_gateway.status.words import json_text
 
 INSTALLED_CONFIG = Path("/etc/bota-gateway/config.toml")
 """Where the installer puts the configuration."""
@@ -33,4 +33,4 @@ def settings(config_path: Path | None) -> Settings:
 
 def print_json(answer: Any) -> None:
     """One JSON document, indented: read by people too."""
-    click.echo(json.dumps(answer, indent=2, ensure_ascii=False))
+    click.echo(json_text(answer, indent=2))

@@ -33,7 +33,7 @@ def configure(settings: LogSettings, stream: TextIO = sys.stderr) -> None:
         else [
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False)),
-            structlog.processors.JSONRenderer(sort_keys=False, ensure_ascii=False),
+            structlog.processors.JSONRenderer(serializer=words.json_text),
         ]
     )
     structlog.configure(
@@ -85,23 +85,18 @@ class Console:
         name = str(rest.pop("event"))
         level = str(rest.pop("level", "info"))
         at = rest.pop("timestamp", "")
-        who = f"{printable(rest.pop('recorder', None) or ''):<10} {printable(rest.pop('recording', None) or ''):<8}"
+        who = f"{rest.pop('recorder', None) or '':<10} {rest.pop('recording', None) or '':<8}"
         error = rest.pop("exc_info", None)
         known = BY_NAME.get(name)
         text = words.sentence(known.says, rest) if known else name.replace("_", " ")
         told = known.fields_told if known else frozenset[str]()
         more = " ".join(f"{key}={value}" for key, value in rest.items() if key not in told and value is not None)
-        line = f"{at} {_MARKS.get(level, ' ')} {who}  {printable(f'{text}  {more}'.rstrip())}"
+        line = words.printable(f"{at} {_MARKS.get(level, ' ')} {who}  {text}  {more}".rstrip())
         if isinstance(error, BaseException):
             line += "\n" + redact("".join(traceback.format_exception(error)).rstrip())
         if self._colour and level in _COLOURS:
             return _COLOURS[level] + line + _RESET
         return line
-
-
-def printable(text: object) -> str:
-    """The text without control characters: what a recorder sends must not move a technician's cursor."""
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in str(text))
 
 
 class _FromLibraries(logging.Handler):

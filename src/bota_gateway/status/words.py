@@ -1,5 +1,6 @@
-"""Numbers as people say them. One way for logs, tables and the demo."""
+"""Numbers as people say them, and text that is safe to show. One way for logs, tables and the demo."""
 
+import json
 import string
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -8,6 +9,8 @@ from typing import Any
 MISSING = "-"
 """What is not known is a dash everywhere."""
 _UNITS = ("B", "kB", "MB", "GB", "TB")
+_HALF_A_YEAR_S = 182 * 86_400
+"""Within this a day without its year is not mistaken; ``ls -l`` does the same."""
 
 
 def size(count: float | None) -> str:
@@ -49,6 +52,27 @@ def clock(at: float | None) -> str:
     if at is None:
         return MISSING
     return datetime.fromtimestamp(at, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S") if at else "unknown"
+
+
+def moment(at: float | None, now: float) -> str:
+    """As `clock` but short, for tables: day and minute, or the whole date when that is more than half a year away."""
+    if not at:
+        return clock(at)
+    form = "%m-%d %H:%M" if abs(now - at) < _HALF_A_YEAR_S else "%Y-%m-%d"
+    return datetime.fromtimestamp(at, UTC).astimezone().strftime(form)
+
+
+def printable(text: object) -> str:
+    """The text without control characters: what a recorder sends must not move a technician's cursor."""
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in str(text))
+
+
+def json_text(value: object, **options: Any) -> str:
+    """JSON for people, too: letters as they are, but nothing that could move the cursor or turn the direction."""
+    text = json.dumps(value, ensure_ascii=False, **options)
+    if text.isprintable():
+        return text
+    return "".join(letter if letter.isprintable() or letter == "\n" else json.dumps(letter)[1:-1] for letter in text)
 
 
 class _Words(string.Formatter):
