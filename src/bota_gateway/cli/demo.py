@@ -21,7 +21,6 @@ from bota_gateway.cli.demo_view import Row, View, result_table
 from bota_gateway.config import LogSettings
 from bota_gateway.daemon import Gateway
 from bota_gateway.errors import GatewayError
-from bota_gateway.model import Custody
 from bota_gateway.spool import Happened
 from bota_gateway.status import logs
 from bota_gateway.status.words import duration, size
@@ -44,6 +43,7 @@ class _Options:
     seed: int
     keep_running: bool
     plain: bool
+    picture: bool
 
 
 @click.command(short_help="Run the main job without Bluetooth and without an account.")
@@ -68,7 +68,9 @@ def demo(
 
     Exits 0 only if every recording arrived in the bucket once, bit-identical, and was then deleted on its recorder.
     """
-    options = _Options(recorders, rate * 1000, seed, keep_running, plain or not sys.stdout.isatty())
+    options = _Options(
+        recorders, rate * 1000, seed, keep_running, plain or not sys.stdout.isatty(), picture is not None
+    )
     console = Console(
         no_color=options.plain and picture is None,
         force_terminal=True if picture else None,
@@ -111,7 +113,8 @@ async def _run(console: Console, options: "_Options", world: "World") -> bool:
         f"{len(world.recorders)} simulated recorders, all advertising one name, hold {len(rows)} recordings "
         f"({size(sum(row.size_bytes for row in rows))}). Each link gives {size(options.bytes_per_s)}/s."
     )
-    console.print(f"The daemon's log: {world.directory / 'gateway.log'}\n", soft_wrap=True)
+    if not options.picture:
+        console.print(f"The daemon's log: {world.directory / 'gateway.log'}\n", soft_wrap=True)
     gateway = Gateway(
         world.settings, world.key, adapters=[world.adapter], clock_is_trusted=lambda: True, seed=options.seed
     )
@@ -120,7 +123,7 @@ async def _run(console: Console, options: "_Options", world: "World") -> bool:
     async with asyncio.TaskGroup() as group:
         group.create_task(gateway.run())
         await gateway.ready.wait()
-        with View(console, plain=options.plain) as view:
+        with View(console, plain=options.plain, picture=options.picture) as view:
             in_time = await _watch(gateway, rows, view)
         for row in rows:
             await _read_back(gateway, row)
@@ -140,7 +143,7 @@ async def _watch(gateway: Gateway, rows: list[Row], view: View) -> bool:
     began = loop.time()
     while loop.time() < deadline:
         await _look(gateway, rows)
-        done = sum(row.state is Custody.CONFIRMED for row in rows)
+        done = sum(row.finished for row in rows)
         view.show(rows, f"{done} of {len(rows)} recordings are in the cloud and deleted, {loop.time() - began:.0f} s")
         if done == len(rows):
             return True

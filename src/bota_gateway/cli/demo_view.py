@@ -58,6 +58,11 @@ class Row:
         return min(self.received_bytes / self.size_bytes, 1.0) if self.state else 0.0
 
     @property
+    def finished(self) -> bool:
+        """Whether its custody is over, as far as the hub knows."""
+        return self.deleted or self.state is Custody.CONFIRMED
+
+    @property
     def holds(self) -> bool:
         """Whether this recording arrived once, bit-identical, and was deleted only then."""
         return (
@@ -68,12 +73,14 @@ class Row:
 
 
 class View:
-    """Shows rows while they change: a live table on a terminal, lines in a log."""
+    """Shows rows while they change: a live table on a terminal, lines in a log, one moment of it in a picture."""
 
-    def __init__(self, console: Console, *, plain: bool) -> None:
+    def __init__(self, console: Console, *, plain: bool, picture: bool) -> None:
         self._console = console
-        self._live = None if plain else Live(console=console, refresh_per_second=8, transient=True)
+        self._live = None if plain or picture else Live(console=console, refresh_per_second=8, transient=True)
         self._said: dict[str, tuple[Custody | None, int, str | None]] = {}
+        self._picture_wanted = picture
+        self._is_picture = picture
 
     def __enter__(self) -> Self:
         if self._live:
@@ -88,7 +95,13 @@ class View:
         """Show how far things are."""
         if self._live:
             self._live.update(Group(Text(headline, style="bold"), _progress(rows)))
-            return
+        elif not self._is_picture:
+            self._say(rows)
+        elif self._picture_wanted and sum(row.finished for row in rows) >= len(rows) / 2:
+            self._picture_wanted = False
+            self._console.print(Text(headline, style="bold"), _progress(rows), "", sep="\n")
+
+    def _say(self, rows: Sequence[Row]) -> None:
         for row in rows:
             now = (row.state, int(row.done / _PLAIN_STEP), row.waiting)
             if self._said.get(row.file_id) != now:
@@ -104,7 +117,7 @@ class View:
 def _progress(rows: Sequence[Row]) -> RenderableType:
     table = Table.grid(padding=(0, 2))
     for row in rows:
-        colour = "green" if row.deleted else "cyan" if row.state else "dim"
+        colour = "green" if row.finished else "cyan" if row.state else "dim"
         speed = rate(row.bytes_per_s) if row.state is Custody.RECEIVING else ""
         table.add_row(
             row.serial,

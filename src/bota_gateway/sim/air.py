@@ -21,7 +21,7 @@ PACING_GRAIN_S = 0.010
 """A paced link sends in bursts this far apart: about a connection interval (7.5 to 30 ms), so few timers."""
 
 BURST_S = 4 * PACING_GRAIN_S
-"""What an idle link may send at once, and how late a timer may fire without costing throughput."""
+"""How late a timer may fire without costing throughput."""
 
 _L2CAP_HEADER = 4
 _ATT_CID = b"\x04\x00"
@@ -47,6 +47,8 @@ class LinkEnd(bumble_controller.Connection):
     terminating: bool = False
     _fragments: int = 0
     _credit: float = 0.0
+    _idle: bool = True
+    """Nothing waited when the last turn ended."""
     _credited_at: float = 0.0
     _timer: asyncio.Handle | None = None
     _sending: bool = False
@@ -94,6 +96,7 @@ class LinkEnd(bumble_controller.Connection):
             self._sending = False
         if completed and not self.closed:
             self.controller.report_completed(self.handle, completed)
+        self._idle = not self.queue
         if self.queue and not self.closed:
             loop = asyncio.get_running_loop()
             wait = max(PACING_GRAIN_S, -self._credit / air.bytes_per_s) if air.bytes_per_s else 0.0
@@ -104,8 +107,10 @@ class LinkEnd(bumble_controller.Connection):
         if rate:
             now = asyncio.get_running_loop().time()
             grown = self._credit + (now - self._credited_at) * rate
-            self._credit = min(grown, max(1.0, rate * BURST_S))
+            # Air that was not used is gone: only while data waits may a late turn make up for lost time.
+            self._credit = min(grown, 1.0 if self._idle else max(1.0, rate * BURST_S))
             self._credited_at = now
+        self._idle = False
         completed = 0
         # What the host adds meanwhile waits for the next turn, lest an unpaced link keep the loop for itself.
         for _ in range(len(self.queue)):
