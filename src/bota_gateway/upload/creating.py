@@ -13,7 +13,7 @@ from bota_gateway.errors import CloudError, CloudRefusedError
 from bota_gateway.model import Binding, Custody, Membership, Recording
 from bota_gateway.spool import Happened
 from bota_gateway.upload.const import CONFLICTS
-from bota_gateway.upload.describe import capture_key, new_recording
+from bota_gateway.upload.describe import idempotency_key, new_recording
 from bota_gateway.upload.finding import Finding
 from bota_gateway.upload.resolve import binding_of
 from bota_gateway.upload.setbacks import Parked, Postponed, Why, outcome_unknown
@@ -114,11 +114,11 @@ class Creating:
         contract: Contract | None = tools.api.contracts.current
         while contract is not None:
             tried.append(contract)
-            key = recording.idempotency_key if asked_before else None
-            key = key or await self._fresh_key(recording)
+            body = contract.create_body(new)
+            key = idempotency_key(recording, body, await self._keys_given_up(recording))
             recording = await tools.spool.intend_create(recording.id, idempotency_key=key)
             try:
-                made = await tools.api.create(contract.create_body(new), idempotency_key=key)
+                made = await tools.api.create(body, idempotency_key=key)
             except CloudError as error:
                 recording, contract = await self._refused(recording, error, tried, asked_before=asked_before)
                 continue
@@ -158,13 +158,12 @@ class Creating:
             raise Parked(Why.OWNER_GONE, f"The cloud does not know {recording.binding.end_user_id}.") from error
         raise error
 
-    async def _fresh_key(self, recording: Recording) -> str:
-        """The capture key; with a count once an earlier key is used up."""
+    async def _keys_given_up(self, recording: Recording) -> int:
+        """How often an intent was void; constant from one intent to its end."""
         entries = await self.tools.spool.timeline(recording.id)
-        used = sum(
+        return sum(
             line.happened == Happened.MOVED_BACK and line.detail.get("to") == Custody.CAPTURED for line in entries
         )
-        return capture_key(recording) if used == 0 else f"{capture_key(recording)}-{used}"
 
     # -- after a lost answer -----------------------------------------------------------------------------------
 

@@ -1,7 +1,9 @@
 """What the cloud is told of a capture, and the keys that recognise it again."""
 
 import hashlib
-from typing import Final
+import json
+from collections.abc import Mapping
+from typing import Any, Final
 
 from bota_gateway.cloud import NewRecording
 from bota_gateway.cloud.transport import USER_AGENT
@@ -12,13 +14,25 @@ CAPTURE_KEY: Final = "capture_key"
 
 
 def capture_key(recording: Recording) -> str:
-    """Deterministic from what was captured, so that it is the same even after a spool was lost.
-
-    Also the first idempotency key: letters, digits and ``-`` only, well below 255 characters.
-    """
+    """Deterministic from what was captured, so that it is the same even after a spool was lost."""
     key = recording.key
     parts = (key.serial, key.file_id, str(key.started_at), str(recording.sha256))
     return f"bg-{hashlib.sha256('/'.join(parts).encode()).hexdigest()[:40]}"
+
+
+def idempotency_key(recording: Recording, body: Mapping[str, Any], used: int) -> str:
+    """The key under which ``body`` is sent: letters, digits and ``-`` only, well below 255 characters.
+
+    A key belongs to one body for ever, also across restarts: servers answer another body under it with a 409. What
+    makes the body another one is a refusal in favour of an older contract, or an upgrade of the gateway.
+
+    Args:
+        recording: What is to be created.
+        body: The request's body.
+        used: How many keys were given up because a server may replay its refusal.
+    """
+    digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:8]
+    return "-".join([capture_key(recording), digest, *([str(used)] if used else [])])
 
 
 def new_recording(recording: Recording, *, hub_id: str, send_device_id: bool) -> NewRecording:
