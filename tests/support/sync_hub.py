@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -49,8 +49,6 @@ class SyncHub:
     """Durable steps and writes to recorders, in the order in which they happened."""
     wall_offset: list[float]
     """Its one number is added to the wall clock: a test sets the clock with it."""
-    parts: dict[str, asyncio.Task[None]] = field(default_factory=dict)
-    """What runs, by name: radio, rounds, cloud."""
 
     def now(self) -> float:
         """The wall clock."""
@@ -135,6 +133,9 @@ async def hub_with(
         cloud_up: Whether the played cloud answers and stores from the start.
         clock_is_trusted: Whether recorders are given the time.
         **sections: Changes to sections of the settings, such as ``visits={"linger_s": 0}``.
+
+    Raises:
+        ExceptionGroup: A part of the hub ended by an error; the test inside the block is cancelled then.
     """
     settings = Settings.model_validate(
         {**sections, "spool": {"directory": directory, "min_free_bytes": 0, **sections.get("spool", {})}}
@@ -151,6 +152,8 @@ async def hub_with(
 
     devices = [await air.adapter(name) for name in adapters]
     async with AsyncExitStack() as stack:
+        for name in adapters:
+            stack.callback(air.remove, name)
         spool = await stack.enter_async_context(Spool.open(settings.spool, now, probe=probe))
         stack.enter_context(_watched_gatt(effects))
         made = [Adapter(name, None, *backends(device)) for name, device in zip(adapters, devices, strict=True)]
@@ -160,20 +163,14 @@ async def hub_with(
         if cloud_up:
             up.set()
         hub = SyncHub(air, spool, radio, rounds, settings, dict(bindings or {}), up, effects, offset)
-        hub.parts["radio"] = asyncio.create_task(radio.run())
-        hub.parts["rounds"] = asyncio.create_task(rounds.run())
-        hub.parts["cloud"] = asyncio.create_task(_play_cloud(hub))
-        try:
-            yield hub
-        finally:
-            for task in hub.parts.values():
-                task.cancel()
-            results = await asyncio.gather(*hub.parts.values(), return_exceptions=True)
-            for name in adapters:
-                air.remove(name)
-        crashed = [result for result in results if isinstance(result, Exception)]
-        if crashed:
-            raise crashed[0]
+        # A part that ends by an error ends the test, too: it would wait in vain.
+        async with asyncio.TaskGroup() as parts:
+            running = [parts.create_task(part) for part in (radio.run(), rounds.run(), _play_cloud(hub))]
+            try:
+                yield hub
+            finally:
+                for task in running:
+                    task.cancel()
 
 
 @contextmanager

@@ -250,8 +250,8 @@ async def test_lost_durability_ends_the_rounds(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(Spool, "capture", refuse)
     async with SimRecorder(air, serial="PIN0000001", recordings=[stored(1)]) as recorder:
         with pytest.raises(ExceptionGroup) as caught:
-            async with hub_with(tmp_path, air) as hub:
-                await asyncio.wait([hub.parts["rounds"]])
+            async with hub_with(tmp_path, air):
+                await asyncio.Event().wait()
         assert caught.value.subgroup(SpoolWriteError) is not None
         assert recorder.acknowledged == []
 
