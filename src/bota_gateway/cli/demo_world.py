@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from bota_gateway.cli.demo_view import Row
-from bota_gateway.config import CloudSettings, RadioSettings, Settings, SpoolSettings, StatusSettings
+from bota_gateway.config import CloudSettings, RadioSettings, Settings, SpoolSettings, StatusSettings, VisitSettings
 from bota_gateway.radio import Adapter
 from bota_gateway.radio.bumble_backend import backends
 from bota_gateway.sim.cloud import CloudOptions, EmulatedCloud
@@ -118,5 +118,8 @@ def _settings(directory: Path, cloud: EmulatedCloud, recorders: int) -> Settings
         cloud=CloudSettings(api_base=cloud.api_base, s3_hosts=(cloud.s3_host,), share=1.0),
         spool=SpoolSettings(directory=directory / "spool", min_free_bytes=0),
         radio=RadioSettings(max_links=max(3, recorders)),
+        # All recordings come at once and their uploads queue for the rate limit: a link that waits for its verdicts
+        # shows the whole job in one visit each, a second visit would come a minute later.
+        visits=VisitSettings(linger_s=30),
         status=StatusSettings(socket=directory / "status.sock"),
     )
