@@ -171,6 +171,20 @@ async def test_coming_into_range_is_answered_with_a_visit(tmp_path: Path) -> Non
         await hub.all_in(Custody.CONFIRMED)
 
 
+async def test_a_recorder_held_for_long_was_not_away(tmp_path: Path) -> None:
+    """While its link is held it does not advertise; heard again afterwards it waits for its interval like any other."""
+    air = VirtualRadio(bytes_per_s=5_000)
+    options = RecorderOptions(advertising_interval_s=1)
+    held = stored(1, size=700_000)
+    async with (
+        SimRecorder(air, serial="PIN0000001", recordings=[held], options=options),
+        hub_with(tmp_path, air) as hub,
+    ):
+        first = await hub.visited("PIN0000001")
+        second = await hub.visited("PIN0000001", since=first.last_visit_at or 0)
+        assert (second.last_visit_at or 0) - (first.last_visit_at or 0) >= hub.settings.visits.interval_s
+
+
 async def test_two_recorders_with_one_serial_are_not_visited_at_once(tmp_path: Path) -> None:
     """A copied serial, or one recorder at an old and a new address: one link at a time, and custody stays whole."""
     air = VirtualRadio(bytes_per_s=20_000)

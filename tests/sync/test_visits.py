@@ -58,6 +58,15 @@ async def test_nothing_else_is_asked_while_data_flows(tmp_path: Path) -> None:
         assert [asked[index + 1] for index in starts] == ["write ACK"] * 3
 
 
+async def test_what_got_stored_meanwhile_is_confirmed_between_transfers(tmp_path: Path) -> None:
+    """A full recorder gets room back during a long visit, not only at its end."""
+    air = VirtualRadio(bytes_per_s=20_000)
+    held = [stored(number, size=60_000) for number in (1, 2, 3)]
+    async with SimRecorder(air, serial=SERIAL, recordings=held), hub_with(tmp_path, air) as hub:
+        await hub.all_in(Custody.CONFIRMED, count=3)
+        assert hub.effects.index("write CONFIRM 00000001") < hub.effects.index("write START 00000003")
+
+
 async def test_a_slow_upload_is_confirmed_in_a_later_visit(tmp_path: Path) -> None:
     """What is not stored while the link lingers stays on the recorder, and is confirmed soon after it is stored."""
     air = VirtualRadio(bytes_per_s=60_000)
