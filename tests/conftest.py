@@ -1,7 +1,8 @@
-"""What every test gets: the choice of the event loop's clock."""
+"""What every test gets: the choice of the event loop's clock. And what is said at the end of a run."""
 
 import asyncio
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,25 @@ from support.virtual_time import VirtualTimeLoop, hold_during_aiosqlite
 
 if TYPE_CHECKING:
     from support.swift import Swift
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--every-crash-point",
+        action="store_true",
+        help="die at all points of tests/custody, also where nothing changed since the one before",
+    )
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Says at how many points the gateway died."""
+    counts = Counter[str]()
+    for report in (*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")):
+        counts.update({name: count for name, count in report.user_properties if name.startswith("crash_")})
+    if counts:
+        terminalreporter.write_line(
+            f"crash points: {counts['crash_points']:,} enumerated, {counts['crash_runs']:,} of them differ and were tried"
+        )
 
 
 def pytest_configure(config: pytest.Config) -> None:

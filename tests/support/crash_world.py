@@ -33,11 +33,11 @@ from bota_gateway.sim.faults import Fault
 from bota_gateway.sim.options import Group, RecorderOptions, StoredRecording
 from bota_gateway.sim.virtual_radio import VirtualRadio
 from bota_gateway.spool import Spool
-from bota_gateway.status.server import StatusServer
+from bota_gateway.status.server import Answer, StatusServer
 from support.doors import Pending, WatchedRecorder, WatchedTransport, watched_adapter
 from support.effects import Effects, Moment, Point
 from support.evidence import Evidence
-from support.gathering import SPOOL_FILES, cloud_copies, copy_spool, digest_of, files_of, spool_facts
+from support.gathering import SPOOL_FILES, cloud_copies, copy_spool, diagnostics, digest_of, files_of, spool_facts
 from support.memory_net import MemoryBackend, MemoryCloud, MemoryNetwork
 from support.one_thread import sqlite_in_one_thread
 from support.witness import IS_DEAD, Witness
@@ -48,8 +48,11 @@ WALL_AT_ZERO = 1_790_000_000.0
 SETTLES_WITHIN_S = 12 * 3600.0
 """Virtual time in which every scenario has to come to rest, whatever happened."""
 
-LOOK_EVERY_S = 1.0
-"""How often it is looked whether everything has come to rest, in virtual time."""
+LOOK_FIRST_S, LOOK_LONGEST_S = 1.0, 15.0
+"""How soon, and how seldom at most, it is looked whether everything has come to rest, in virtual time."""
+
+ADVERTISING_S = 4.0
+"""Seldom, so that a run is not filled with advertisements; the standard allows up to 10.24 s."""
 
 AUDIO_ROW_BYTES = 4096
 """A row of audio, much smaller than in life, so that a recording of some packets has several."""
@@ -61,7 +64,7 @@ LIFE: ContextVar["Life"] = ContextVar("life")
 """The life in which something happens."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Scenario:
     """What recorders hold, how the cloud is, and what goes wrong or is done from outside meanwhile."""
 
@@ -97,6 +100,8 @@ class Life:
     backend: MemoryBackend
     gateway: Gateway
     task: asyncio.Task[None]
+    ask: Answer | None = None
+    """Answers what the command line asks; there once the gateway listens."""
 
 
 class World:
@@ -114,6 +119,8 @@ class World:
         self.lives: list[Life] = []
         self.marks: list[str] = []
         """What would survive a death at each point of the first life."""
+        self.diagnostics: dict[str, bytes] = {}
+        """What the last life answered to every question about it."""
         self.notes: dict[str, Any] = {}
         """For what happens outside to remember how far it is."""
         self._first = Effects(die_at, self._die, self._mark if marking else lambda: None)
@@ -134,11 +141,6 @@ class World:
     def spool(self) -> Spool:
         """The present life's spool."""
         return self.life.gateway.spool
-
-    @property
-    def unknown_effects(self) -> set[str]:
-        """Effects of kinds that stand on no list."""
-        return {kind for life in self.lives for kind in life.effects.unknown}
 
     # -- recorders -----------------------------------------------------------------------------------------------------
 
@@ -166,20 +168,26 @@ class World:
 
     # -- lives ---------------------------------------------------------------------------------------------------------
 
-    async def live(self) -> None:
+    async def live(self) -> bool:
         """Let the gateway run until everything has come to rest, starting it again after each death; then stop it.
 
-        Raises:
-            TimeoutError: it does not come to rest.
+        False when it does not come to rest in time.
         """
-        async with asyncio.timeout(SETTLES_WITHIN_S):
-            await self._begin()
-            while not await self._comes_to_rest():
+        rests = True
+        try:
+            async with asyncio.timeout(SETTLES_WITHIN_S):
                 await self._begin()
+                while not await self._comes_to_rest():
+                    await self._begin()
+        except TimeoutError:
+            rests = False
+        if self.life.ask is not None:
+            self.diagnostics = await diagnostics(self.life.ask, await self.spool.recordings())
         self.life.gateway.stop()
         await self.life.task
         self.life.effects.over = True
         self.air.remove(self.life.adapter)
+        return rests
 
     async def _begin(self) -> None:
         number = len(self.lives) + 1
@@ -225,11 +233,12 @@ class World:
 
     async def _comes_to_rest(self) -> bool:
         """False when the gateway died instead."""
-        life = self.life
+        life, nap = self.life, LOOK_FIRST_S
         while True:
             with suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_EVERY_S):
+                async with asyncio.timeout(nap):
                     await self._died.wait()
+            nap = min(nap * 1.2, LOOK_LONGEST_S)
             if self._died.is_set():
                 life.task.cancel()
                 self._remains.append(life.task)
@@ -245,6 +254,8 @@ class World:
             return False
         if self._died.is_set() or self.life.gateway.links:
             return False
+        if any(record.next_visit_at is None for record in await self.spool.recorders()):
+            return False  # the first visit of this life is still to come
         rows = await self.spool.recordings()
         known = {(row.key.serial, row.key.file_id, row.key.started_at) for row in rows}
         everything = set(self.witness.made) - self.witness.taken
@@ -292,7 +303,7 @@ class World:
         await asyncio.gather(*self._remains, return_exceptions=True)
         facts = await spool_facts(self._settings(self.life.spool).spool, self.now)
         witness, waits = self.witness, self.scenario.waits
-        texts = {"log": "\n".join(witness.log).encode(), **facts.diagnostics}
+        texts = {"log": "\n".join(witness.log).encode(), **self.diagnostics}
         return Evidence(
             made=witness.made,
             still_held=[
@@ -352,7 +363,7 @@ async def world(
         marking: Whether to note at each point what would survive a death there.
     """
     it = World(directory, scenario, die_at, marking=marking)
-    options = RecorderOptions(absent=SMALL_TABLE, advertising_interval_s=1.0, **scenario.recorder)
+    options = RecorderOptions(absent=SMALL_TABLE, advertising_interval_s=ADVERTISING_S, **scenario.recorder)
     async with AsyncExitStack() as stack:
         stack.enter_context(it.seams())
         stack.enter_context(it.witness.logging())
@@ -369,7 +380,9 @@ async def world(
         yield it
 
 
-async def _serve_nobody(_server: StatusServer) -> None:
+async def _serve_nobody(server: StatusServer) -> None:
+    """A socket would make the clock wait for it; who asks is given the answers without one."""
+    LIFE.get().ask = server._answer
     await asyncio.get_running_loop().create_future()
 
 

@@ -8,6 +8,7 @@ from typing import Final
 
 from bota_gateway.model import Custody
 from bota_gateway.sim.cloud import BitRot, LostAfterCommit, LostBeforeCommit, S3Refusal, Status
+from bota_gateway.sim.cloud.world import RecordingStatus
 from bota_gateway.sim.faults import Fault, FaultKind
 from bota_gateway.sim.options import StoredRecording
 from support.crash_world import Scenario, World
@@ -87,19 +88,26 @@ async def _phone_takes_it_and_brings_it_back(world: World) -> bool:
     stored = world.notes.get("taken")
     if stored is None and rows and rows[0].waiting_for is not None:
         world.notes["taken"] = world.take(PIN, ONE)
+        world.recorders[PIN].faults.clear()
     elif stored is not None and world.witness.taken and rows and rows[0].state is Custody.FORGOTTEN:
         world.give_back(PIN, stored)
     return stored is not None and not world.witness.taken
 
 
 async def _deleted_in_the_cloud(world: World) -> bool:
-    """Somebody deletes the recording in the dashboard before its bytes came, and asks for another try."""
-    if world.cloud.recordings and "deleted" not in world.notes:
-        world.notes["deleted"] = world.cloud.recordings.popitem()
+    """Somebody deletes the recording in the dashboard before it is complete, and asks for another try."""
+    made = next(iter(world.cloud.recordings.values()), None)
+    if made is not None and made.status is RecordingStatus.PENDING and "deleted" not in world.notes:
+        world.notes["deleted"] = world.cloud.recordings.pop(made.id)
     rows = await world.spool.recordings()
     if any(row.parked_reason == "upload_recording_gone" for row in rows):
         await world.spool.retry(code="upload_recording_gone")
-    return "deleted" in world.notes
+    return "deleted" in world.notes or (made is not None and made.status is not RecordingStatus.PENDING)
+
+
+async def _waits_for_the_retention(world: World) -> bool:
+    """Nobody does anything; it is over when the audio was let go."""
+    return all(row.released_at is not None for row in await world.spool.recordings())
 
 
 SCENARIOS: Final = {
@@ -143,7 +151,7 @@ SCENARIOS: Final = {
         Scenario(
             "gone, and there again",
             {PIN: [stored()]},
-            recorder_faults=[Fault(FaultKind.ERROR, at=1, code=0x12, times=2)],
+            recorder_faults=[Fault(FaultKind.ERROR, at=1, times=None)],
             outside=_phone_takes_it_and_brings_it_back,
         ),
         Scenario(
@@ -158,9 +166,10 @@ SCENARIOS: Final = {
         ),
         Scenario("a recording without a byte", {PIN: [stored(size=0)]}, waits={(PIN, ONE): "recording_empty"}),
         Scenario(
-            "never to be deleted",
+            "never to be deleted, and not kept",
             {PIN: [stored()]},
-            settings={"recorders": {"confirm": "never"}},
+            settings={"recorders": {"confirm": "never"}, "spool": {"retention_hours": 0}},
+            outside=_waits_for_the_retention,
             rests=frozenset({Custody.STORED}),
         ),
     )

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bota_gateway.config import SpoolSettings
+from bota_gateway.errors import GatewayError
 from bota_gateway.model import Custody, RecorderRecord, Recording, TimelineEntry, WallClock
 from bota_gateway.sim.cloud import EmulatedCloud
 from bota_gateway.sim.cloud.world import UPLOADABLE
 from bota_gateway.sim.options import StoredRecording
 from bota_gateway.spool import Spool
 from bota_gateway.spool.const import DATABASE_NAME
-from bota_gateway.status.report import Report
+from bota_gateway.status.server import Answer
 from support.evidence import CloudCopy, Held, OnDisk
 
 SPOOL_FILES = (DATABASE_NAME, f"{DATABASE_NAME}-wal")
@@ -92,8 +93,6 @@ class SpoolFacts:
     audio: dict[int, str | None]
     timelines: dict[int, list[TimelineEntry]]
     recorders: list[RecorderRecord]
-    diagnostics: dict[str, bytes]
-    """What the daemon would answer to every question about it."""
 
 
 async def spool_facts(settings: SpoolSettings, now: WallClock) -> SpoolFacts:
@@ -105,7 +104,6 @@ async def spool_facts(settings: SpoolSettings, now: WallClock) -> SpoolFacts:
             audio={row.id: await _audio_digest(spool, row) for row in rows},
             timelines={row.id: await spool.timeline(row.id) for row in rows},
             recorders=await spool.recorders(),
-            diagnostics=await _diagnostics(spool, now, rows),
         )
 
 
@@ -115,14 +113,18 @@ async def _audio_digest(spool: Spool, row: Recording) -> str | None:
     return hashlib.sha256(b"".join(piece["data"] for piece in pieces)).hexdigest() if pieces else None
 
 
-async def _diagnostics(spool: Spool, now: WallClock, rows: list[Recording]) -> dict[str, bytes]:
-    report = Report(spool, now, {}, list)
+async def diagnostics(ask: Answer, rows: list[Recording]) -> dict[str, bytes]:
+    """What a running gateway answers to every question about it, by the question; refusals are answers, too."""
     questions: list[dict[str, object]] = [{"ask": "status"}, {"ask": "recorders"}, {"ask": "recordings"}]
     questions += [{"ask": "timeline", "recording": f"{row.key.serial}/{row.key.file_id}"} for row in rows]
-    return {
-        f"answer to {' '.join(map(str, question.values()))}": json.dumps(await report.answer(question)).encode()
-        for question in questions
-    }
+    answers = {}
+    for question in questions:
+        try:
+            answer = json.dumps(await ask(question))
+        except GatewayError as refused:
+            answer = str(refused)
+        answers[f"answer to {' '.join(map(str, question.values()))}"] = answer.encode()
+    return answers
 
 
 def files_of(directory: Path) -> Iterator[tuple[str, bytes]]:

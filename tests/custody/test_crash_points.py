@@ -1,0 +1,72 @@
+"""The gateway dies at every point of every scenario, starts again, and custody holds."""
+
+from collections.abc import Callable
+
+import pytest
+
+from support.crash_run import faultless, run
+from support.crash_world import Scenario
+from support.custody_scenarios import SCENARIOS
+from support.effects import KINDS, Point, moments_of
+
+pytestmark = pytest.mark.timeout(600)
+
+SHARES = 4
+"""Tests per scenario, so that several workers share its points."""
+
+ELSEWHERE = {"spool prove": "needs a failing disk: tests/spool/test_crash.py dies around it"}
+"""Effects that no scenario here has, and who tries them instead."""
+
+Record = Callable[[str, object], None]
+scenarios = pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=SCENARIOS.keys())
+
+
+@scenarios
+@pytest.mark.parametrize("share", range(SHARES))
+def test_dying_at_any_point_breaks_no_promise(
+    scenario: Scenario, share: int, record_property: Record, pytestconfig: pytest.Config
+) -> None:
+    """Wherever the gateway dies, the next life brings every recording into the cloud, once and whole, and no more.
+
+    A death at two points between which nothing changed on disk, in the cloud, on a recorder or on the way is the same
+    death: it is tried once, at the first of them, unless ``--every-crash-point`` asks for all.
+    """
+    expected = faultless(scenario)
+    chosen = expected.points if pytestconfig.getoption("every_crash_point") else expected.distinct
+    mine = chosen[share::SHARES]
+    record_property("crash_points", len(expected.points[share::SHARES]))
+    record_property("crash_runs", len(mine))
+    broken = [told for point in mine if (told := _broken_by(scenario, point))]
+    assert not broken, "\n\n".join(broken)
+
+
+def _broken_by(scenario: Scenario, point: Point) -> str:
+    """What dying there broke; empty when nothing."""
+    outcome = run(scenario, point)
+    wrong = [str(violation) for violation in outcome.violations]
+    wrong += [f"unknown effect: {kind}" for kind in outcome.unknown_effects]
+    if outcome.lives != 2:
+        wrong.append(f"there were {outcome.lives} lives: the point was not reached, or not survived")
+    return "\n  ".join([f"{scenario.name}, dead at {point}:", *wrong, outcome.told]) if wrong else ""
+
+
+@scenarios
+def test_without_a_death_each_scenario_keeps_every_promise(scenario: Scenario) -> None:
+    """What a death is compared with: nothing is broken, and nothing happens that stands on no list."""
+    outcome = faultless(scenario)
+    assert (outcome.violations, outcome.unknown_effects, outcome.lives) == ([], set(), 1), outcome.told
+
+
+def test_the_scenarios_have_every_effect_there_is() -> None:
+    """Each kind of request, write and transaction comes in some scenario, with all its moments."""
+    points = {point for scenario in SCENARIOS.values() for point in faultless(scenario).points}
+    assert {point.kind for point in points} == KINDS - ELSEWHERE.keys()
+    found = {(point.kind, point.moment) for point in points}
+    assert found == {(kind, moment) for kind, _ in found for moment in moments_of(kind)}
+
+
+def test_a_run_is_the_same_every_time() -> None:
+    """Points are found again by their names, so a failure can be looked at as often as needed."""
+    first, second = (run(SCENARIOS["two recorders at once"], marking=True) for _ in range(2))
+    assert first.points == second.points
+    assert first.distinct == second.distinct
