@@ -3,14 +3,17 @@
 import asyncio
 import io
 import json
+import logging
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import structlog
 
 from bota_gateway.cli.main import main
 
@@ -44,6 +47,18 @@ class _Terminal(io.StringIO):
         return True
 
 
+@contextmanager
+def logging_kept() -> Iterator[None]:
+    """Whatever the block sets up for logging is taken back after it."""
+    before, root = structlog.get_config(), logging.getLogger()
+    handlers = list(root.handlers)
+    try:
+        yield
+    finally:
+        structlog.configure(**before)
+        root.handlers = handlers
+
+
 def clean_environment(**more: str) -> dict[str, str]:
     """This process's environment without settings of a gateway, and with ``more``."""
     return {name: value for name, value in os.environ.items() if not name.startswith("BOTA_GATEWAY_")} | more
@@ -66,7 +81,7 @@ def run_here(*arguments: str | Path, terminal: bool = False) -> Told:
     """Run a command in this process, its output taken for a pipe or for a terminal."""
     out, err = _Terminal() if terminal else io.StringIO(), io.StringIO()
     code = 0
-    with redirect_stdout(out), redirect_stderr(err):
+    with logging_kept(), redirect_stdout(out), redirect_stderr(err):
         try:
             main([str(argument) for argument in arguments])
         except SystemExit as left:

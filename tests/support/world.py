@@ -10,14 +10,12 @@ On a `VirtualTimeLoop` all clocks go with the loop's.
 
 import asyncio
 import io
-import logging
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import structlog
 from pydantic import SecretStr
 
 from bota_gateway.config import LogSettings, Settings
@@ -30,7 +28,7 @@ from bota_gateway.sim.options import StoredRecording
 from bota_gateway.sim.recorder import SimRecorder
 from bota_gateway.sim.virtual_radio import VirtualRadio
 from bota_gateway.status import logs
-from support.commands import Told, run_beside
+from support.commands import Told, logging_kept, run_beside
 from support.spooling import noise
 
 WALL_AT_ZERO = 1_790_000_000.0
@@ -199,12 +197,8 @@ def wall() -> float:
 
 @contextmanager
 def _logged() -> Iterator[io.StringIO]:
-    """The log as JSON lines, set up as the daemon does; put back afterwards."""
-    before, root = structlog.get_config(), logging.getLogger()
-    handlers, stream = list(root.handlers), io.StringIO()
-    logs.configure(LogSettings(format="json", level="debug"), stream)
-    try:
+    """The log as JSON lines, set up as the daemon does."""
+    stream = io.StringIO()
+    with logging_kept():
+        logs.configure(LogSettings(format="json", level="debug"), stream)
         yield stream
-    finally:
-        structlog.configure(**before)
-        root.handlers = handlers

@@ -17,6 +17,8 @@ from bota_gateway.sim.virtual_radio import VirtualRadio
 
 FIRST_START = 1_790_000_000
 """When the first recording was made, September 2026; the others follow an hour apart."""
+OGG = b"OggS"
+"""First bytes of every Ogg file (RFC 3533)."""
 BYTES_PER_S = 4000
 """32 kbit/s, the published rate of the recorders' audio: makes a length for recordings that have none."""
 
@@ -24,10 +26,15 @@ BYTES_PER_S = 4000
 def recordings(files: Sequence[Path], made: Sequence[int], seed: int) -> list[tuple[int, bytes]]:
     """Length in seconds and bytes of each recording; the demo's speech where nothing is named."""
     given = [path.read_bytes() for path in files]
-    given += [random.Random(f"{seed}/{number}").randbytes(size) for number, size in enumerate(made)]  # noqa: S311
+    given += [_made_up(size, f"{seed}/{number}") for number, size in enumerate(made)]
     if given:
         return [(max(1, len(data) // BYTES_PER_S), data) for data in given]
     return [(speech.duration_s, speech.read()) for speech in speeches()]
+
+
+def _made_up(size: int, seed: str) -> bytes:
+    """Noise that begins as an Ogg file does, lest a gateway park it as no audio."""
+    return OGG[:size] + random.Random(seed).randbytes(max(0, size - len(OGG)))  # noqa: S311 - repeatable on purpose
 
 
 def parse_fault(text: str) -> Fault:
@@ -84,8 +91,8 @@ async def serve_virtual(
                 radio, serial=serial, recordings=_stored(serial, held), options=options, faults=wrongs
             )
             await stack.enter_async_context(recorder)
-        click.echo(f"{len(serials)} recorders are on the air; the adapter is at {where}")
-        await offer_adapter(radio, where)
+        on_the_air = f"{len(serials)} recorders are on the air; the adapter is at {where}"
+        await offer_adapter(radio, where, ready=lambda: click.echo(on_the_air))
 
 
 async def serve_real(where: str, serial: str, held: Sequence[tuple[int, bytes]], faults: Sequence[Fault]) -> None:

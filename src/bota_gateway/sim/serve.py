@@ -1,6 +1,7 @@
 """Puts simulated recorders where other processes reach them: on a real controller, or on a virtual radio."""
 
 import asyncio
+from collections.abc import Callable
 
 from bumble import hci
 from bumble.device import Device
@@ -35,7 +36,7 @@ async def serve(transport_name: str, recorder: SimRecorder) -> None:
             await device.power_off()
 
 
-async def offer_adapter(radio: VirtualRadio, transport_name: str) -> None:
+async def offer_adapter(radio: VirtualRadio, transport_name: str, *, ready: Callable[[], None] = lambda: None) -> None:
     """Offers an adapter on a virtual radio to a host in another process, until cancelled.
 
     A host that goes away is no end: the next one resets the controller and goes on.
@@ -43,10 +44,12 @@ async def offer_adapter(radio: VirtualRadio, transport_name: str) -> None:
     Args:
         radio: Where the recorders are.
         transport_name: Where to offer it, in bumble's words: ``tcp-server:127.0.0.1:9100``, ``unix-server:PATH``.
+        ready: Called once a host can come.
 
     Raises:
         OSError: The place is taken or can't be used.
     """
     async with await open_transport(transport_name) as transport:
         radio.attach("hub", transport, public_address=HUB_ADDRESS)
+        ready()
         await asyncio.Event().wait()

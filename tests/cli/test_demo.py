@@ -1,0 +1,80 @@
+"""``bota-gateway demo`` as a visitor runs it."""
+
+import functools
+import re
+
+import pytest
+
+from bota_gateway.cli import demo, demo_world
+from bota_gateway.cli.demo_view import Row
+from bota_gateway.sim.faults import Fault, FaultKind, Faults
+from bota_gateway.sim.options import StoredRecording
+from bota_gateway.sim.recorder import SimRecorder
+from support.commands import run_here, run_process
+
+LINE = re.compile(r"(BOTAPIN\d{3})  +([0-9a-f]{8}) .* (rec_\w+|-) +(yes|NO)\s*$")
+
+
+@pytest.mark.parametrize("recorders", [1, 3, 8])
+def test_every_recording_arrives_and_is_deleted(recorders: int) -> None:
+    """Exit 0, and a last table with one good row for each of the eight recordings, without colour."""
+    told = run_process("demo", "--plain", "--rate", "2000", "--recorders", str(recorders))
+    assert told.code == 0, told.out + told.err
+    rows = [found.groups() for line in told.lines if (found := LINE.match(line))]
+    assert len(rows) == 8
+    assert len({serial for serial, *_ in rows}) == recorders
+    assert len({cloud_id for _, _, cloud_id, _ in rows}) == 8
+    assert {deleted for *_, deleted in rows} == {"yes"}
+    assert "≠" not in told.out
+    assert "\x1b" not in told.out
+    assert told.lines[-1].startswith("All 8 recordings arrived once, bit-identical")
+    assert told.err == ""
+
+
+def test_the_seed_makes_it_repeatable() -> None:
+    """The same seed gives the same recordings, another one others."""
+    shares = [demo_world._shares(3, seed) for seed in (1, 1, 2)]
+    ids = [[one.file_id for share in each for one in share] for each in shares]
+    assert ids[0] == ids[1]
+    assert set(ids[0]).isdisjoint(ids[2])
+
+
+def test_a_recorder_that_deletes_nothing_makes_it_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It can fail: exit 1, the row says NO, and the recording is named."""
+    stubborn = functools.partial(SimRecorder, faults=Faults(Fault(FaultKind.IGNORE_CONFIRM, times=None)))
+    monkeypatch.setattr(demo_world, "SimRecorder", stubborn)
+    _only(monkeypatch, b"OggS" + bytes(5000))
+    told = run_here("demo", "--plain", "--rate", "2000", "--recorders", "1")
+    assert told.code == 1
+    (row,) = [found.groups() for line in told.lines if (found := LINE.match(line))]
+    assert row[3] == "NO"
+    assert "FAILED: BOTAPIN001 00000001" in told.out
+    assert "Gave up after" in told.out
+
+
+def test_bytes_that_change_on_the_way_make_it_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the bucket holds is compared with what the recorder held, not with what somebody says of it."""
+    _only(monkeypatch, b"OggS" + bytes(5000))
+    honest = demo_world.World.look_at_cloud
+
+    def look(world: demo_world.World, row: Row) -> None:
+        honest(world, row)
+        row.bucket_sha256 = "0" * 64
+
+    monkeypatch.setattr(demo_world.World, "look_at_cloud", look)
+    told = run_here("demo", "--plain", "--rate", "2000", "--recorders", "1")
+    assert told.code == 1
+    assert "≠ 00000000" in told.out
+
+
+@pytest.mark.parametrize("wrong", [("--recorders", "0"), ("--recorders", "9"), ("--rate", "0"), ("--rate", "many")])
+def test_what_it_can_not_do_is_a_mistake_of_usage(wrong: tuple[str, str]) -> None:
+    """Values out of range are refused before anything starts."""
+    assert run_here("demo", *wrong).code == 2
+
+
+def _only(monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
+    """One small recording, and little patience."""
+    held = StoredRecording("00000001", 1_790_000_000, 1, data)
+    monkeypatch.setattr(demo_world, "_shares", lambda _recorders, _seed: [[held]])
+    monkeypatch.setattr(demo, "GIVE_UP_S", 10.0)
