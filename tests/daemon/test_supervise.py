@@ -6,7 +6,7 @@ from structlog.testing import capture_logs
 
 from bota_gateway.daemon import supervise
 from bota_gateway.daemon.supervise import keep_running
-from bota_gateway.errors import AdapterError, GatewayError, SpoolWriteError
+from bota_gateway.errors import AdapterError, GatewayError, SpoolCorruptError
 
 
 @pytest.fixture(autouse=True)
@@ -72,17 +72,17 @@ async def test_what_failed_is_known_while_it_is_down(monkeypatch: pytest.MonkeyP
     await asyncio.gather(task, return_exceptions=True)
 
 
-async def test_lost_durability_is_not_restarted_away() -> None:
-    """When the disk refuses writes nothing may go on as if it did not."""
+async def test_a_damaged_spool_is_not_restarted_away() -> None:
+    """When the spool is damaged nothing may go on as if it were not: only a new start sets it aside."""
 
     async def part() -> None:
         async with asyncio.TaskGroup() as group:
             group.create_task(_fail())
 
     async def _fail() -> None:
-        raise SpoolWriteError("disk I/O error")
+        raise SpoolCorruptError("database disk image is malformed")
 
-    with pytest.raises(SpoolWriteError):
+    with pytest.raises(SpoolCorruptError):
         await keep_running("uploader", part, {})
 
 

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from bota_gateway.errors import GatewayError, SpoolCorruptError, SpoolWriteError
+from bota_gateway.errors import GatewayError, SpoolCorruptError
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -26,7 +26,7 @@ async def keep_running(part: str, run: Callable[[], Awaitable[None]], failing: d
         failing: Holds the part's last error while it is down; status reads it.
 
     Raises:
-        SpoolWriteError, SpoolCorruptError: durability is gone, and nothing may go on as if it were not.
+        SpoolCorruptError: the spool is damaged: only a new start can deal with that.
     """
     loop = asyncio.get_running_loop()
     wait = FIRST_RESTART_S
@@ -48,7 +48,7 @@ async def _outcome(part: str, run: Callable[[], Awaitable[None]]) -> BaseExcepti
         await run()
     except Exception as failure:  # noqa: BLE001 - whatever it was, it is reported and the part restarted
         root = _root(failure)
-        if isinstance(root, SpoolWriteError | SpoolCorruptError):
+        if isinstance(root, SpoolCorruptError):
             raise root from None
         return root
     return GatewayError(f"The {part} stopped by itself.")
