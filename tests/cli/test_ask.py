@@ -11,10 +11,10 @@ import pytest
 from bota_gateway.model import Custody
 from bota_gateway.sim.cloud.faults import Status
 from bota_gateway.sim.options import RecorderOptions
-from bota_gateway.status.report import Report
+from bota_gateway.status import client
 from bota_gateway.status.server import StatusServer
 from support.commands import run_beside, run_here, run_process
-from support.world import Running, World, speech, wall
+from support.world import Running, World, speech
 
 pytestmark = pytest.mark.virtual_time
 
@@ -281,8 +281,7 @@ async def test_no_text_of_an_answer_can_move_the_cursor(
     """Whatever field a recorder's or the cloud's words end up in, they are shown, not obeyed."""
 
     async def nasty(asked: dict[str, Any]) -> object:
-        question = {"ask": asked["ask"], "recording": "00000003"}
-        return spoilt(await Report(running.gateway.spool, wall, {}, list).answer(question))
+        return spoilt(await asyncio.to_thread(client.ask, running.socket, asked["ask"], recording="00000003"))
 
     server = StatusServer(tmp_path / "nasty.sock", nasty)
     serving = asyncio.create_task(server.run())
