@@ -11,6 +11,7 @@ air, its connections end. Whatever the remains still do, they do behind shut doo
 import asyncio
 import functools
 import hashlib
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
@@ -342,6 +343,7 @@ class World:
             patch.setattr(api, "make_client", client)
             patch.setattr(api, "system_trust", _trust)
             patch.setattr(StatusServer, "run", _serve_nobody)
+            patch.setitem(sys.modules, "trio", None)  # httpcore tries to import it at every lock, which takes its time
             for room in (bota_gateway.spool.receiving, bota_gateway.spool.reading):
                 patch.setattr(room, "AUDIO_ROW_BYTES", AUDIO_ROW_BYTES)
             yield

@@ -7,7 +7,7 @@ one large one.
 from typing import Final
 
 from bota_gateway.model import Custody
-from bota_gateway.sim.cloud import BitRot, LostAfterCommit, LostBeforeCommit, S3Refusal, Status
+from bota_gateway.sim.cloud import BitRot, IdempotencyMode, LostAfterCommit, LostBeforeCommit, S3Refusal, Status
 from bota_gateway.sim.cloud.world import RecordingStatus
 from bota_gateway.sim.faults import Fault, FaultKind
 from bota_gateway.sim.options import StoredRecording
@@ -132,7 +132,9 @@ SCENARIOS: Final = {
             recorder_faults=[Fault(FaultKind.WRONG_CRC)],
         ),
         Scenario("the same name again", {PIN: [stored()]}, outside=_records_anew),
-        Scenario("a lost create", {PIN: [stored()]}, arrange=_loses_create),
+        Scenario(
+            "a lost create", {PIN: [stored()]}, cloud={"idempotency": IdempotencyMode.NONE}, arrange=_loses_create
+        ),
         Scenario("lost answers", {PIN: [stored()]}, arrange=_loses_the_rest),
         Scenario("a cloud that is away", {PIN: [stored()]}, arrange=_is_away),
         Scenario("a bucket that rots", {PIN: [stored()]}, arrange=_rots),
