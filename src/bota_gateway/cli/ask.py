@@ -34,8 +34,15 @@ def status(config_path: Path | None, socket_path: Path | None, as_json: bool) ->
     for problem in answer["problems"]:
         click.echo(layout.wrapped(f"{problem['message']} [{problem['code']}]", "  ! "))
         click.echo(layout.wrapped(f"next: {problem['remedy']}"))
+    for pause in answer["pauses"]:
+        said = f"{printable(pause['message'])} [{pause['code']}], next try in {duration(pause['next_attempt_in_s'])}"
+        click.echo(layout.wrapped(said, "  ~ "))
     for link in answer["links"]:
         click.echo(layout.wrapped(_link_line(link), "  > "))
+    for upload in answer["uploads"]:
+        sent = f"{size(upload['sent_bytes'])} of {size(upload['size_bytes'])} sent"
+        said = f"{printable(upload['serial'])}: uploading {upload['file_id']}, {upload['state']}, {sent}"
+        click.echo(layout.wrapped(said, "  > "))
 
 
 def _link_line(link: dict[str, Any]) -> str:

@@ -15,19 +15,19 @@ from typing import Any
 import structlog
 from pydantic import SecretStr
 
-from bota_gateway.cloud import BotaApi
+from bota_gateway.cloud import BotaApi, Pause
 from bota_gateway.config import Settings
 from bota_gateway.daemon import clock
 from bota_gateway.daemon.supervise import keep_running
 from bota_gateway.daemon.systemd import ServiceManager
-from bota_gateway.errors import GatewayError, SpoolCorruptError, SpoolWriteError
+from bota_gateway.errors import GatewayError, SpoolCorruptError, SpoolError, SpoolWriteError
 from bota_gateway.model import WallClock
 from bota_gateway.radio import Adapter, Radio, open_adapters
 from bota_gateway.spool import Spool
 from bota_gateway.status.report import Report
 from bota_gateway.status.server import StatusServer
 from bota_gateway.sync import LinkProgress, Rounds
-from bota_gateway.upload import Registrar, Uploader
+from bota_gateway.upload import Registrar, Uploader, Working
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -35,6 +35,11 @@ TIDY_EVERY_S = 600.0
 """How often audio past its retention is looked for: retention counts in hours."""
 STATUS_LINE_EVERY_S = 10.0
 """How often the line in ``systemctl status`` is renewed where no watchdog asks for more."""
+PROVE_EVERY_S = 15.0
+"""How often a disk that refused a write is tried again: a card that stalls comes back within a minute."""
+DISK_PATIENCE_S = 600.0
+"""A disk that refuses every write for this long does not come back under the files that are open now: a new process
+opens it anew, should it have been put in again."""
 
 
 class Gateway:
@@ -66,13 +71,26 @@ class Gateway:
         self._clock_is_trusted = clock_is_trusted
         self._rng = random.Random(seed)  # noqa: S311 - jitter, not a secret
         self._stop = asyncio.Event()
-        self._failing: dict[str, GatewayError] = {}
+        self.failing: dict[str, GatewayError] = {}
+        """Parts that are down, and why."""
         self._manager = ServiceManager()
         self.ready = asyncio.Event()
         """Set once the spool is open and the parts have been started."""
         self.spool: Spool
         """Open while ``run`` runs, from ``ready`` on."""
         self._rounds: Rounds | None = None
+        self._uploader: Uploader | None = None
+        self._api: BotaApi | None = None
+
+    @property
+    def uploads(self) -> list[Working]:
+        """What each upload is doing right now."""
+        return list(self._uploader.working.values()) if self._uploader else []
+
+    @property
+    def pauses(self) -> list[Pause]:
+        """Why the cloud is not asked now; empty when it is."""
+        return self._api.budget.pauses() if self._api else []
 
     @property
     def links(self) -> list[LinkProgress]:
@@ -88,7 +106,7 @@ class Gateway:
 
         Raises:
             ConfigError: when the configuration can't be used.
-            SpoolError: when the spool can't be opened, or durability is lost.
+            SpoolError: when the spool can't be opened, is found damaged, or can't be written for ten minutes.
         """
         async with (
             Spool.open(self._settings.spool, self._now) as self.spool,
@@ -97,6 +115,7 @@ class Gateway:
             try:
                 async with asyncio.TaskGroup() as parts:
                     tasks = [parts.create_task(part, name=name) for name, part in self._parts(api).items()]
+                    tasks.append(parts.create_task(self._mind_the_disk(), name="disk"))
                     self._manager.ready()
                     self.ready.set()
                     log.info(
@@ -117,18 +136,46 @@ class Gateway:
 
     def _parts(self, api: BotaApi) -> dict[str, Any]:
         settings = self._settings
-        uploader = Uploader(self.spool, api, settings.cloud, self._now, platform.node(), rng=self._rng)
+        self._api = api
+        self._uploader = uploader = Uploader(self.spool, api, settings.cloud, self._now, platform.node(), rng=self._rng)
         registrar = Registrar(self.spool, api, settings, self._now, rng=self._rng)
-        report = Report(self.spool, self._now, self._failing, lambda: self.links)
+        report = Report(self.spool, self._now, self)
         runs: dict[str, Callable[[], Awaitable[None]]] = {
-            "radio": self._listen,
-            "uploader": uploader.run,
+            "radio": lambda: self._once_durable(self._listen),
+            "uploader": lambda: self._once_durable(uploader.run),
             "registrar": registrar.run,
             "status socket": StatusServer(settings.status.socket, report.answer).run,
             "housekeeping": self._tidy,
             "watchdog": lambda: self._live(report),
         }
-        return {name: keep_running(name, run, self._failing) for name, run in runs.items()}
+        return {name: keep_running(name, run, self.failing) for name, run in runs.items()}
+
+    async def _once_durable(self, run: Callable[[], Awaitable[None]]) -> None:
+        """Nothing is pulled or uploaded again before the disk has shown that it keeps what is written."""
+        await self.spool.prove_durable()
+        await run()
+
+    async def _mind_the_disk(self) -> None:
+        """Try a disk that refused a write until it takes one; parts that failed on it start again by themselves.
+
+        Raises:
+            SpoolWriteError: it refused everything for too long.
+        """
+        loop = asyncio.get_running_loop()
+        good_at = loop.time()
+        while True:
+            try:
+                await self.spool.prove_durable()
+                good_at = loop.time()
+            except SpoolWriteError as refused:
+                if loop.time() - good_at > DISK_PATIENCE_S:
+                    raise
+                log.debug("spool_not_durable", reason=refused.message)
+            except SpoolCorruptError:
+                raise
+            except SpoolError as other:  # full: whoever needs room says so, and uploads make some
+                log.debug("spool_not_durable", reason=other.message)
+            await asyncio.sleep(PROVE_EVERY_S)
 
     async def _listen(self) -> None:
         """The radio and the visits that depend on it fail and restart together."""

@@ -1,16 +1,23 @@
 """Answers the questions of the command line from the spool and from what is under way right now."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+import base64
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
-from bota_gateway.errors import GatewayError, SpoolFullError, SpoolWriteError, StatusError
+from bota_gateway.errors import GatewayError, SpoolError, SpoolFullError, SpoolWriteError, StatusError
 from bota_gateway.model import Custody, RecorderRecord, Recording, WallClock
 from bota_gateway.spool import Spool, SpoolUsage
+from bota_gateway.status.naming import named
 from bota_gateway.status.words import duration
 
 _HERE_TO_STAY = frozenset({Custody.CONFIRMED, Custody.FORGOTTEN})
 """States in which nothing is left to do."""
+
+
+_FOR_A_HUMAN = frozenset({"cloud_unauthorized", "cloud_forbidden"})
+"""Pauses of the cloud that no waiting ends: the key must be renewed, or given a scope."""
 
 
 class LinkReport(Protocol):
@@ -28,20 +35,76 @@ class LinkReport(Protocol):
         """Bytes per second of the present transfer."""
 
 
-class Report:
-    """Answers ``status``, ``recorders``, ``recordings``, ``timeline`` and ``retry``."""
+def _percent(link: LinkReport) -> int:
+    """How far a transfer is; the list tells sizes in whole KiB only, so it never says that all is there."""
+    return min(99, round(100 * link.received_bytes / max(1, link.expected_bytes)))
 
-    def __init__(
-        self,
-        spool: Spool,
-        now: WallClock,
-        failing: Mapping[str, GatewayError],
-        links: Callable[[], Sequence[LinkReport]],
-    ) -> None:
+
+class UploadReport(Protocol):
+    """What an upload tells of itself; the upload room provides it."""
+
+    serial: str
+    file_id: str
+    size_bytes: int
+    step: Custody
+    sent_bytes: int
+
+
+class PauseReport(Protocol):
+    """Why no calls go to the cloud now; the cloud room provides it."""
+
+    @property
+    def code(self) -> str:
+        """As in docs/errors.md."""
+
+    @property
+    def detail(self) -> str:
+        """In plain words."""
+
+    @property
+    def until(self) -> float:
+        """Loop time of the next try."""
+
+
+class Live(Protocol):
+    """What is under way right now, beside what stands in the spool; the daemon provides it."""
+
+    @property
+    def links(self) -> Sequence[LinkReport]:
+        """Links held."""
+
+    @property
+    def uploads(self) -> Sequence[UploadReport]:
+        """Uploads at work."""
+
+    @property
+    def pauses(self) -> Sequence[PauseReport]:
+        """Reasons why the cloud is not asked."""
+
+    @property
+    def failing(self) -> Mapping[str, GatewayError]:
+        """Parts that are down, and why."""
+
+
+def _told(part: str, error: GatewayError) -> dict[str, object]:
+    return {"part": part, "code": error.error_code, "message": error.message, "remedy": error.next_step}
+
+
+def _set_aside(path: Path) -> SpoolError:
+    return SpoolError(
+        f"A damaged spool was set aside in {path}.",
+        code="spool_set_aside",
+        remedy=f"See what only it has: bota-gateway fsck {path}. Save that with bota-gateway export, then delete it.",
+    )
+
+
+class Report:
+    """Answers ``status``, ``recorders``, ``recordings``, ``timeline``, ``audio`` and ``retry``."""
+
+    def __init__(self, spool: Spool, now: WallClock, live: Live) -> None:
         self._spool = spool
         self._now = now
-        self._failing = failing
-        self._links = links
+        self._live = live
 
     async def answer(self, asked: dict[str, Any]) -> object:
         """Answer one question.
@@ -58,6 +121,8 @@ class Report:
                 return await self._recordings(asked.get("state"), asked.get("serial"))
             case "timeline":
                 return await self._timeline(str(asked.get("recording")))
+            case "audio":
+                return await self._audio(str(asked.get("recording")), asked.get("piece"))
             case "retry":
                 return await self._retry(asked.get("recording"), asked.get("reason"))
             case other:
@@ -70,23 +135,19 @@ class Report:
     async def status(self) -> dict[str, object]:
         """Health in one word, a line that says why, what is wrong and what moves."""
         usage = await self._spool.usage()
-        links = [self._link(link) for link in self._links()]
-        parked = usage.counts.get(Custody.PARKED, 0)
-        waiting = sum(count for state, count in usage.counts.items() if state not in _HERE_TO_STAY) - parked
+        links = [self._link(link) for link in self._live.links]
+        pauses = [self._pause(pause) for pause in self._live.pauses]
         problems = self._problems(usage)
-        health = "failing" if problems else "attention" if parked else "ok"
-        receiving = sum(1 for link in links if link["file_id"])
-        parts = [f"{len(links)} linked", f"{receiving} receiving", f"{waiting} waiting"]
-        if usage.oldest_waiting_at is not None:
-            parts.append(f"oldest {duration(max(0.0, self._now() - usage.oldest_waiting_at))}")
-        if parked:
-            parts.append(f"{parked} parked")
-        parts += [str(problem["part"]) + " in trouble" for problem in problems]
+        parked = usage.counts.get(Custody.PARKED, 0)
+        needs_human = parked or usage.set_aside or any(pause.code in _FOR_A_HUMAN for pause in self._live.pauses)
+        health = "failing" if problems else "attention" if needs_human else "waiting" if pauses else "ok"
         return {
             "health": health,
-            "summary": ", ".join(parts),
-            "problems": problems,
+            "summary": ", ".join(self._summary(usage, len(links), problems)),
+            "problems": problems + [_told(path.name, _set_aside(path)) for path in usage.set_aside],
+            "pauses": pauses,
             "links": links,
+            "uploads": [self._upload(upload) for upload in self._live.uploads],
             "counts": {state.value: count for state, count in usage.counts.items()},
             "spool": {
                 "used_bytes": usage.used_bytes,
@@ -95,16 +156,46 @@ class Report:
             },
         }
 
+    def _summary(self, usage: SpoolUsage, links: int, problems: Sequence[Mapping[str, object]]) -> Iterator[str]:
+        """The parts of the line that a technician reads first."""
+        receiving = [link for link in self._live.links if link.file_id]
+        parked = usage.counts.get(Custody.PARKED, 0)
+        waiting = sum(count for state, count in usage.counts.items() if state not in _HERE_TO_STAY) - parked
+        yield f"{links} linked"
+        if len(receiving) == 1:
+            yield f"1 receiving {_percent(receiving[0])} %"
+        else:
+            yield f"{len(receiving)} receiving"
+        yield f"{waiting} waiting"
+        if usage.oldest_waiting_at is not None:
+            yield f"oldest {duration(max(0.0, self._now() - usage.oldest_waiting_at))}"
+        if parked:
+            yield f"{parked} parked"
+        yield f"cloud {'rests' if self._live.pauses else 'ok'}"
+        yield from (f"{problem['part']} in trouble" for problem in problems)
+        if usage.set_aside:
+            yield "a damaged spool set aside"
+
     def _problems(self, usage: SpoolUsage) -> list[dict[str, object]]:
-        down = dict(self._failing)
+        down = dict(self._live.failing)
         if usage.full is not None:
             down["spool"] = SpoolFullError(usage.full)
         if usage.health.reason is not None:
             down["disk"] = SpoolWriteError(usage.health.reason)
-        return [
-            {"part": part, "code": error.error_code, "message": error.message, "remedy": error.next_step}
-            for part, error in down.items()
-        ]
+        return [_told(part, error) for part, error in down.items()]
+
+    def _pause(self, pause: PauseReport) -> dict[str, object]:
+        left = max(0.0, pause.until - asyncio.get_running_loop().time())
+        return {"code": pause.code, "message": pause.detail, "next_attempt_in_s": left}
+
+    def _upload(self, upload: UploadReport) -> dict[str, object]:
+        return {
+            "serial": upload.serial,
+            "file_id": upload.file_id,
+            "state": upload.step.value,
+            "sent_bytes": upload.sent_bytes,
+            "size_bytes": upload.size_bytes,
+        }
 
     def _link(self, link: LinkReport) -> dict[str, object]:
         return {
@@ -157,6 +248,7 @@ class Report:
             "state": one.state.value,
             "size_bytes": one.size_bytes,
             "sha256": one.sha256,
+            "profile": one.profile,
             "cloud_id": one.cloud_id,
             "verified": one.verified,
             "attempts": one.attempts,
@@ -169,6 +261,7 @@ class Report:
             "captured_at": one.captured_at,
             "stored_at": one.stored_at,
             "confirmed_at": one.confirmed_at,
+            "released_at": one.released_at,
         }
 
     async def _timeline(self, name: str) -> dict[str, object]:
@@ -179,6 +272,14 @@ class Report:
             "timeline": [{"at": one.at, "happened": one.happened, "detail": one.detail} for one in entries],
         }
 
+    async def _audio(self, name: str, piece: object) -> dict[str, object]:
+        """One piece of a recording's bytes, empty behind the last one; so an export of any length is many questions."""
+        if not isinstance(piece, int) or piece < 0:
+            raise ValueError(piece)
+        recording = await self._named(name)
+        data = await self._spool.audio_piece(recording.id, piece)
+        return {"recording": self._recording(recording), "data": base64.b64encode(data).decode("ascii")}
+
     async def _retry(self, name: str | None, reason: str | None) -> dict[str, int]:
         if name is not None:
             recording = await self._named(name)
@@ -186,23 +287,4 @@ class Report:
         return {"retried": await self._spool.retry(code=reason)}
 
     async def _named(self, name: str) -> Recording:
-        """Find ``FILE_ID``, its first digits, or ``SERIAL/FILE_ID``; the newest take where a key came back."""
-        serial, _, file_id = name.rpartition("/")
-        found = [
-            one
-            for one in await self._spool.recordings(serial=serial or None)
-            if one.key.file_id.startswith(file_id.lower())
-        ]
-        if not found:
-            raise StatusError(
-                f"There is no recording {name}.",
-                code="status_no_such_recording",
-                remedy="List them: bota-gateway recordings",
-            )
-        if len({one.key for one in found}) > 1:
-            raise StatusError(
-                f"{name} fits {len({one.key for one in found})} recordings.",
-                code="status_ambiguous_recording",
-                remedy="Give more digits, or SERIAL/FILE_ID: " + ", ".join(str(one.key) for one in found[:5]),
-            )
-        return found[-1]
+        return named(await self._spool.recordings(), name)

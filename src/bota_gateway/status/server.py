@@ -97,11 +97,13 @@ class StatusServer:
 
     async def _reply(self, question: bytes) -> dict[str, object]:
         try:
-            return {"answer": await self._answer(dict(json.loads(question)))}
-        except GatewayError as said:
-            return {"error": said.error_code, "message": said.message, "remedy": said.next_step}
+            asked = dict(json.loads(question))
         except (ValueError, TypeError):
             return {"error": "status_bad_question", "message": "A question is a JSON object.", "remedy": "Ask again."}
+        try:
+            return {"answer": await self._answer(asked)}
+        except GatewayError as said:
+            return {"error": said.error_code, "message": said.message, "remedy": said.next_step}
         except Exception as failure:
             log.exception("status_question_failed")
             return {"error": "status_failed", "message": repr(failure), "remedy": "The daemon's log says more."}

@@ -11,41 +11,95 @@ class Why(StrEnum):
     """Codes of reasons that upload gives, beside those of the cloud's own errors (docs/errors.md)."""
 
     CREATE_UNKNOWN = "upload_create_unknown"
-    """The answer to create was lost; it is looked for before it is tried again."""
+    """The answer to create was lost; it is looked for before it is tried again.
+
+    Nothing: it settles itself. With cloud.ambiguous_create = park: look for it in the dashboard, then retry.
+    """
     CREATE_CONFLICT = "upload_create_conflict"
-    """Create is answered 409, and no recording of this capture is to be found."""
+    """Create is answered 409, and no recording of this capture is to be found.
+
+    Look for the recording in the dashboard, then retry.
+    """
     CREATE_REFUSED = "upload_create_refused"
-    """Create is refused for what it says."""
+    """Create is refused for what it says.
+
+    Read what the cloud said (bota-gateway timeline), correct it, then retry.
+    """
     OWNER_GONE = "upload_owner_gone"
-    """The end user who wore the recorder is not in the project any more."""
+    """The end user who wore the recorder is not in the project any more.
+
+    Bind the recorder to its present user, then retry.
+    """
     URL_REFUSED = "upload_url_refused"
-    """An upload URL is refused although the recording waits for its bytes."""
+    """An upload URL is refused although the recording waits for its bytes.
+
+    Look at the recording in the dashboard, then retry.
+    """
     UNSUPPORTED_AUDIO = "upload_unsupported_audio"
-    """The first bytes are none of a type that the API takes."""
+    """The first bytes are none of a type that the API takes.
+
+    Set cloud.content_type if you know the type, then retry. bota-gateway export saves the file.
+    """
     P10_NEEDS_RELAY = "upload_p10_needs_relay"
-    """Ciphertext that only the relay can take; at a presigned URL it would be stored undecryptable."""
+    """Ciphertext that only the relay can take; at a presigned URL it would be stored undecryptable.
+
+    This version has no relay: pull it with the vendor's app. It stays on the recorder.
+    """
     GONE = "upload_recording_gone"
-    """The cloud does not know the recording it gave us an id for."""
+    """The cloud does not know the recording it gave us an id for.
+
+    If it was deleted in the cloud on purpose, leave it. A retry uploads it as a new recording.
+    """
     INTEGRITY = "upload_integrity_failure"
-    """What the cloud stored differs from what was sent, again and again."""
+    """What the cloud stored differs from what was sent, again and again.
+
+    Something between here and the cloud alters data, a proxy say. Remove it, then retry.
+    """
     NOT_PROVED = "upload_not_proved"
-    """The cloud took it but proves no digest, and unproved ones are not accepted."""
+    """The cloud took it but proves no digest, and unproved ones are not accepted.
+
+    Set cloud.accept_unverified if your API generation proves nothing, then retry.
+    """
     FAILED = "upload_failed_in_cloud"
-    """The cloud says failed, and no digest is proved."""
+    """The cloud says failed, and no digest is proved.
+
+    Look at it in the dashboard, then retry.
+    """
     VERIFYING = "upload_verifying"
-    """The cloud is comparing the digest."""
+    """The cloud is comparing the digest.
+
+    Nothing: it takes seconds.
+    """
     BIT_ROT = "spool_bit_rot"
-    """The bytes in the spool are not those that were captured."""
+    """The bytes in the spool are not those that were captured.
+
+    Check the disk. A retry pulls it again if the recorder still has it; bota-gateway export saves what is here.
+    """
     UNRESOLVED = "recorder_unresolved"
-    """The cloud has not been asked yet whose the recorder is."""
+    """The cloud has not been asked yet whose the recorder is.
+
+    Check the hub's network: bota-gateway status says whether the cloud answers.
+    """
     UNBOUND = "recorder_unbound"
-    """The recorder belongs to nobody."""
+    """The recorder belongs to nobody.
+
+    Bind it in the dashboard, then: bota-gateway retry --reason recorder_unbound.
+    """
     NOT_IN_PROJECT = "recorder_not_in_project"
-    """The recorder is not in this key's project."""
+    """The recorder is not in this key's project.
+
+    Register it again, or use the right project's key, then retry.
+    """
     REBOUND = "recorder_rebound"
-    """The recorder belongs to somebody else since the capture."""
+    """The recorder belongs to somebody else since the capture.
+
+    If the same person wears it, retry. If not, bota-gateway export saves the file: the cloud gives it to nobody else.
+    """
     INTERNAL = "upload_internal_error"
-    """A fault of the gateway."""
+    """A fault of the gateway.
+
+    Report it with the traceback in the log.
+    """
 
 
 class Setback(Exception):  # noqa: N818 - not an error: an expected end of an attempt
