@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from bota_gateway.cloud.contracts import D1, D2, E
-from bota_gateway.model import Custody
+from bota_gateway.errors import SpoolWriteError
+from bota_gateway.model import Custody, Recording
+from bota_gateway.spool import Spool
 from support.spooling import happened
 from support.uploading import SERIAL, hub, speech
 
@@ -89,3 +91,22 @@ async def test_the_device_id_is_left_out_on_request(tmp_path: Path) -> None:
         await it.upload()
         (made,) = it.cloud.recordings.values()
         assert made.device_id is None
+
+
+async def test_an_uploader_that_failed_takes_everything_up_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A recording whose step the disk refused is not taken for under way when the uploader is run again."""
+
+    async def refused(_spool: Spool, _recording_id: int) -> Recording:
+        raise SpoolWriteError("The disk refused the spool.")
+
+    async with hub(tmp_path) as it:
+        await it.capture(1)
+        uploader = it.uploader()
+        with monkeypatch.context() as patch:
+            patch.setattr(Spool, "put_done", refused)
+            with pytest.RaisesGroup(SpoolWriteError):
+                await uploader.run()
+        await it.upload(uploader=uploader)
+        await it.assert_stored_once()

@@ -59,9 +59,13 @@ class Uploader:
     async def run(self) -> None:
         """Upload until cancelled. A recording that fails waits or is parked, and holds no other up.
 
+        May be called again after it ended.
+
         Raises:
             SpoolError: The spool can't be written: nothing more can be promised.
         """
+        self.working.clear()  # whatever was under way when an earlier run ended is not any more
+        self._verifying = 0
         async with asyncio.TaskGroup() as group:
             for number in range(self._tools.settings.parallel_uploads):
                 group.create_task(self._work(), name=f"upload-{number}")
