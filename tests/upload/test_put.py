@@ -71,6 +71,15 @@ async def test_what_only_a_human_can_help_is_parked(tmp_path: Path, refusal: str
         assert "X-Amz" not in str(parked.waiting_detail)
 
 
+async def test_a_clock_that_s3_has_alone_is_waited_for(tmp_path: Path) -> None:
+    """Upload URLs that S3 calls not yet valid, again and again, come right by themselves: nobody is asked for help."""
+    async with hub(tmp_path) as it:
+        it.cloud.faults.add(PUT, S3Refusal(refusal="not_yet_valid"), times=6)
+        await it.capture()
+        await it.upload()
+        await it.assert_stored_once()
+
+
 async def test_a_refused_signature_is_tried_once_more(tmp_path: Path) -> None:
     """One new URL is asked for; a second refusal is no accident."""
     async with hub(tmp_path) as it:

@@ -9,7 +9,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 from bota_gateway.cloud.budget import RateHeaders
-from bota_gateway.cloud.const import MAX_CURSOR_CHARS, MAX_HEADERS
+from bota_gateway.cloud.const import LONGEST_RETRY_AFTER_S, MAX_CURSOR_CHARS, MAX_HEADERS
 from bota_gateway.cloud.hygiene import checked_id
 from bota_gateway.cloud.transport import Answer
 from bota_gateway.errors import CloudProtocolError
@@ -223,8 +223,22 @@ def parse_rates(answer: Answer, server_now: float) -> RateHeaders:
         limit=_count(answer.headers.get("X-RateLimit-Limit")),
         remaining=_count(answer.headers.get("X-RateLimit-Remaining")),
         reset_in_s=None if reset is None else reset - server_now,
-        retry_after_s=_retry_after(answer.headers.get("Retry-After"), server_now),
+        retry_after_s=parse_retry_after(answer, server_now),
     )
+
+
+def parse_retry_after(answer: Answer, server_now: float) -> float | None:
+    """Seconds that ``Retry-After`` asks for, as a number or a date; never more than may be asked for (const.py)."""
+    value = answer.headers.get("Retry-After")
+    if value is None:
+        return None
+    seconds = _number(value)
+    if seconds is None:
+        try:
+            seconds = max(0.0, parsedate_to_datetime(value).timestamp() - server_now)
+        except (ValueError, OverflowError):
+            return None
+    return min(seconds, LONGEST_RETRY_AFTER_S)
 
 
 def _speaks_of(name: str, error: object, depth: int = 0) -> bool:
@@ -292,14 +306,3 @@ def _size(row: Mapping[str, Any]) -> int | None:
         return _count(row.get("file_size_bytes"))
     only = media[0] if len(media) == 1 else None
     return _count(only.get("file_size_bytes")) if isinstance(only, dict) else None
-
-
-def _retry_after(value: str | None, server_now: float) -> float | None:
-    if value is None:
-        return None
-    if (seconds := _number(value)) is not None:
-        return seconds
-    try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - server_now)
-    except (ValueError, OverflowError):
-        return None

@@ -38,8 +38,10 @@ together (0.8 + 0.8 x 0.25 = 1.0) stay within the published limit in every windo
 
 RATE_PAUSE_FIRST_S: Final = 5.0
 RATE_PAUSE_CAP_S: Final = 900.0
-"""A 429 that names no time pauses from 5 s, doubling. No answer may pause longer than a quarter of an hour: a wrong
-``Retry-After`` must not stop a hub for a year."""
+"""A 429 that names no time pauses from 5 s, doubling, up to a quarter of an hour."""
+
+LONGEST_RETRY_AFTER_S: Final = RATE_PAUSE_CAP_S
+"""A wrong ``Retry-After`` must not stop a hub, or one recording, for a year."""
 
 UNAUTHORIZED_PROBE_S: Final = 300.0
 """After a 401 one call per this interval asks whether the key works again; a storm would spend the project's budget."""

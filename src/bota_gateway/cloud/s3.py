@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 
-from bota_gateway.cloud.answers import UploadTicket
+from bota_gateway.cloud.answers import UploadTicket, parse_retry_after
 from bota_gateway.cloud.clock import ServerClock
 from bota_gateway.cloud.const import (
     CONNECT_S,
@@ -85,7 +85,7 @@ class ObjectStore:
         if lifetime is not None and self._clock.now() >= lifetime[1]:
             return PutOutcome(PutKind.EXPIRED, "cloud_url_expired", "the upload URL expired before it was used")
         try:
-            return _judge(await self._send(target, ticket, body, size_bytes))
+            return _judge(await self._send(target, ticket, body, size_bytes), self._clock.now())
         except CloudUnreachableError as error:
             sent_nothing = error.error_code == "cloud_no_connection"
             return PutOutcome(PutKind.RETRY if sent_nothing else PutKind.UNKNOWN, error.error_code, error.message)
@@ -138,26 +138,25 @@ def still_good(ticket: UploadTicket, server_now: float) -> bool:
     return server_now < expires - min(URL_MARGIN_S, URL_MARGIN_OF_LIFETIME * (expires - signed))
 
 
-def _judge(answer: Answer) -> PutOutcome:
+def _judge(answer: Answer, server_now: float) -> PutOutcome:
     found = _CODE.search(answer.body)
     name = found.group(1).decode() if found else ""
     detail = f"S3 answered {answer.status} {name}".rstrip()
-    retry_after = answer.headers.get("Retry-After", "")
-    wait = float(retry_after) if retry_after.isdecimal() else None
-    kind, code = _classify(answer.status, name, b"expired" in answer.body.lower())
-    return PutOutcome(kind, code, detail, wait)
+    kind, code = _classify(answer.status, name, answer.body.lower())
+    return PutOutcome(kind, code, detail, parse_retry_after(answer, server_now))
 
 
-def _classify(status: int, name: str, says_expired: bool) -> tuple[PutKind, str]:
+def _classify(status: int, name: str, said: bytes) -> tuple[PutKind, str]:
     if 200 <= status < 300:
         return PutKind.STORED, "s3_stored"
-    if name in _EXPIRED_CODES or (status in {400, 403} and says_expired):
+    if name in _EXPIRED_CODES or (status in {400, 403} and b"expired" in said):
         return PutKind.EXPIRED, "cloud_url_expired"
+    if status == 403 and b"not yet valid" in said:
+        return PutKind.UNKNOWN, "cloud_url_not_yet_valid"  # clocks of the API and S3 differ: time heals it
     if status == 413 or name in _PERMANENT_CODES:
         code = {"EntityTooLarge": "s3_too_large", "NoSuchBucket": "s3_no_bucket"}.get(name, "s3_refused")
         return PutKind.REFUSED, "s3_too_large" if status == 413 else code
     if name in _TRANSPORT_CODES or status in {408, 411, 429} or status >= 500:
         return PutKind.RETRY, "s3_unavailable"
-    if name == "SignatureDoesNotMatch":
-        return PutKind.RENEW, "s3_signature_refused"
-    return PutKind.RENEW, "s3_redirected" if 300 <= status < 400 else "s3_refused"
+    code = "s3_redirected" if 300 <= status < 400 else "s3_refused"
+    return PutKind.RENEW, "s3_signature_refused" if name == "SignatureDoesNotMatch" else code
