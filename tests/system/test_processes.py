@@ -130,8 +130,8 @@ async def test_a_spool_that_can_not_be_written_exits_3(tmp_path: Path) -> None:
 async def test_no_secret_is_left_anywhere(place: Place) -> None:
     """Key, presigned URLs and tokens are in no log line, no file of the spool and no answer, refusals included."""
     refusal = {"route": "PUT s3", "fault": {"kind": "s3_refusal", "refusal": "expired"}}
-    redirect = {"route": "POST /recordings/{id}/complete", "fault": {"kind": "redirect"}}
-    for fault in (refusal, redirect):
+    lost = {"route": "POST /recordings/{id}/upload-complete", "fault": {"kind": "lost_after_commit"}}
+    for fault in (refusal, lost):
         await place.control("POST", "/faults", fault)
     answers = []
     async with place.gateway() as hub:
