@@ -59,10 +59,8 @@ def test_without_a_death_each_scenario_keeps_every_promise(scenario: Scenario) -
 
 def test_the_scenarios_have_every_effect_there_is() -> None:
     """Each kind of request, write and transaction comes in some scenario, with all its moments."""
-    points = {point for scenario in SCENARIOS.values() for point in faultless(scenario).points}
-    assert {point.kind for point in points} == KINDS - ELSEWHERE.keys()
-    found = {(point.kind, point.moment) for point in points}
-    assert found == {(kind, moment) for kind, _ in found for moment in moments_of(kind)}
+    found = {(point.kind, point.moment) for scenario in SCENARIOS.values() for point in faultless(scenario).points}
+    assert found == {(kind, moment) for kind in KINDS - ELSEWHERE.keys() for moment in moments_of(kind)}
 
 
 def test_a_run_is_the_same_every_time() -> None:

@@ -25,6 +25,7 @@ from pydantic import SecretStr
 
 import bota_gateway.spool.reading
 import bota_gateway.spool.receiving
+import bota_gateway.upload.tools
 from bota_gateway.cloud import api, transport
 from bota_gateway.config import Settings
 from bota_gateway.daemon import Gateway
@@ -56,7 +57,7 @@ ADVERTISING_S = 4.0
 """Seldom, so that a run is not filled with advertisements; the standard allows up to 10.24 s."""
 
 AUDIO_ROW_BYTES = 4096
-"""A row of audio, much smaller than in life, so that a recording of some packets has several."""
+"""A row of audio, and a piece of an upload, much smaller than in life: a recording of some packets has several."""
 
 SMALL_TABLE = frozenset(Group) - {Group.TIME_SYNC}
 """Characteristics that no visit uses are left out: they only cost time in discovery."""
@@ -346,6 +347,7 @@ class World:
             patch.setitem(sys.modules, "trio", None)  # httpcore tries to import it at every lock, which takes its time
             for room in (bota_gateway.spool.receiving, bota_gateway.spool.reading):
                 patch.setattr(room, "AUDIO_ROW_BYTES", AUDIO_ROW_BYTES)
+            patch.setattr(bota_gateway.upload.tools, "PIECE_BYTES", AUDIO_ROW_BYTES)
             yield
 
     def _is_api(self, url: httpx.URL) -> bool:

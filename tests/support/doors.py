@@ -39,6 +39,8 @@ class WatchedTransport(httpx.AsyncBaseTransport):
         path = request.extensions.get("target", request.url.raw_path).decode("ascii").partition("?")[0]
         effect = self._effects.begin(route(request.method, path, is_api=self._is_api(request.url)))
         effect.reach(Moment.BEFORE)
+        assert isinstance(request.stream, httpx.AsyncByteStream)
+        request.stream = _WatchedBody(request.stream, effect)
         try:
             response = await self._inner.handle_async_request(request)
         except BaseException:
@@ -52,6 +54,22 @@ class WatchedTransport(httpx.AsyncBaseTransport):
     async def aclose(self) -> None:
         """Close its connections."""
         await self._inner.aclose()
+
+
+class _WatchedBody(httpx.AsyncByteStream):
+    """A request's body; of one with several pieces it is told when the first has left."""
+
+    def __init__(self, inner: httpx.AsyncByteStream, effect: Effect) -> None:
+        self._inner = inner
+        self._effect = effect
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        pieces = 0
+        async for piece in self._inner:
+            if pieces == 1:
+                self._effect.reach(Moment.UNDER_WAY)
+            yield piece
+            pieces += 1
 
 
 class _WatchedAnswer(httpx.AsyncByteStream):

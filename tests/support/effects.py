@@ -24,6 +24,8 @@ class Moment(StrEnum):
 
     BEFORE = "before"
     """Nothing has left."""
+    UNDER_WAY = "under_way"
+    """Part of a body has left; only uploads of several pieces have this moment."""
     ACTED = "acted"
     """The other side has done it; its answer has not arrived."""
     ANSWERED = "answered"
@@ -60,12 +62,12 @@ GATT: Final = frozenset(
 SPOOL: Final = frozenset(f"spool {step}" for step in Step)
 KINDS: Final = HTTP | GATT | SPOOL
 
-Moments = type[Moment] | type[SpoolMoment]
 
-
-def moments_of(kind: str) -> Moments:
+def moments_of(kind: str) -> frozenset[str]:
     """The moments of an effect of this kind."""
-    return SpoolMoment if kind in SPOOL else Moment
+    if kind in SPOOL:
+        return frozenset(SpoolMoment)
+    return frozenset(Moment) - (frozenset() if kind == "PUT object" else {Moment.UNDER_WAY})
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -141,7 +143,7 @@ class Effect:
         name, under_way = f"{self.kind} #{self.nth}", self.effects.under_way
         if moment is Moment.BEFORE:
             under_way.append(name)
-        elif name in under_way:
+        elif moment is not Moment.UNDER_WAY and name in under_way:
             under_way.remove(name)
 
     @contextmanager
