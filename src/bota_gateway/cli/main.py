@@ -22,6 +22,8 @@ _COMMANDS = {
     "recordings": "ask",
     "timeline": "ask",
     "retry": "ask",
+    "export": "export",
+    "fsck": "fsck",
     "decode": "decode",
     "config": "config",
     "sim": "sim",

@@ -275,7 +275,7 @@ class Report:
     async def _audio(self, name: str, piece: object) -> dict[str, object]:
         """One piece of a recording's bytes, empty behind the last one; so an export of any length is many questions."""
         if not isinstance(piece, int) or piece < 0:
-            raise ValueError(piece)
+            raise StatusError(f"{piece!r} is no piece.", code="status_bad_question", remedy="Pieces count from 0.")
         recording = await self._named(name)
         data = await self._spool.audio_piece(recording.id, piece)
         return {"recording": self._recording(recording), "data": base64.b64encode(data).decode("ascii")}
