@@ -29,7 +29,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         counts.update({name: count for name, count in report.user_properties if name.startswith("crash_")})
     if counts:
         terminalreporter.write_line(
-            f"crash points: {counts['crash_points']:,} enumerated, {counts['crash_runs']:,} that differ were died at"
+            f"crash points: {counts['crash_points']:,} enumerated, {counts['crash_runs']:,} that differ were died at, "
+            f"{counts['crash_twice']:,} of them twice"
         )
 
 

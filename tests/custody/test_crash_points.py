@@ -5,14 +5,17 @@ from collections.abc import Callable
 import pytest
 
 from support.crash_run import faultless, run
-from support.crash_world import Scenario
+from support.crash_world import Death, Scenario
 from support.custody_scenarios import SCENARIOS
-from support.effects import KINDS, Point, moments_of
+from support.effects import KINDS, moments_of
 
 pytestmark = pytest.mark.timeout(600)
 
 SHARES = 4
 """Tests per scenario, so that several workers share its points."""
+
+AGAIN, AGAIN_WITHIN = 17, 60
+"""The second of two deaths: at every so-manieth point of the second life, among the first that many."""
 
 ELSEWHERE = {"spool prove": "needs a failing disk: tests/spool/test_crash.py dies around it"}
 """Effects that no scenario here has, and who tries them instead."""
@@ -40,14 +43,27 @@ def test_dying_at_any_point_breaks_no_promise(
     assert not broken, "\n\n".join(broken)
 
 
-def _broken_by(scenario: Scenario, point: Point) -> str:
-    """What dying there broke; empty when nothing."""
-    outcome = run(scenario, point)
+@pytest.mark.parametrize("name", ["plain", "a lost create", "lost answers", "a confirm that is lost, then ignored"])
+@pytest.mark.parametrize("share", range(SHARES))
+def test_dying_again_breaks_no_promise_either(name: str, share: int, record_property: Record) -> None:
+    """A second death strikes the next life while it cleans up after the first, each time somewhere else."""
+    scenario = SCENARIOS[name]
+    deaths = [(point, 1 + number * AGAIN % AGAIN_WITHIN) for number, point in enumerate(faultless(scenario).distinct)]
+    mine = deaths[share::SHARES]
+    record_property("crash_twice", len(mine))
+    broken = [told for first, second in mine if (told := _broken_by(scenario, first, second))]
+    assert not broken, "\n\n".join(broken)
+
+
+def _broken_by(scenario: Scenario, *deaths: Death) -> str:
+    """What these deaths broke; empty when nothing."""
+    outcome = run(scenario, *deaths)
     wrong = [str(violation) for violation in outcome.violations]
     wrong += [f"unknown effect: {kind}" for kind in outcome.unknown_effects]
-    if outcome.lives != 2:
-        wrong.append(f"there were {outcome.lives} lives: the point was not reached, or not survived")
-    return "\n  ".join([f"{scenario.name}, dead at {point}:", *wrong, outcome.told]) if wrong else ""
+    if outcome.lives == 1:
+        wrong.append("the point was not reached")
+    where = " and ".join(map(str, deaths))
+    return "\n  ".join([f"{scenario.name}, dead at {where}:", *wrong, outcome.told]) if wrong else ""
 
 
 @scenarios

@@ -105,9 +105,10 @@ def test_a_spoilt_gateway_is_found_out(
     spoil: Spoil, scenario: Scenario, die_at: Point | None, wrong: Wrong, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What would break a promise breaks it here, too, and is named; without the fault nothing is."""
-    assert run(scenario, die_at).violations == []
+    deaths = [] if die_at is None else [die_at]
+    assert run(scenario, *deaths).violations == []
     spoil(monkeypatch)
-    assert wrong in {violation.wrong for violation in run(scenario, die_at).violations}
+    assert wrong in {violation.wrong for violation in run(scenario, *deaths).violations}
 
 
 def test_a_new_effect_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:

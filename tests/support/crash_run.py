@@ -3,10 +3,11 @@
 import asyncio
 import functools
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from support.crash_world import SETTLES_WITHIN_S, Scenario, World, world
+from support.crash_world import SETTLES_WITHIN_S, Death, Scenario, World, world
 from support.effects import Point
 from support.judge import Violation, Wrong, judge
 from support.one_thread import OneThreadLoop
@@ -42,13 +43,13 @@ class Outcome:
         return "\n".join(self.log[-60:])
 
 
-def run(scenario: Scenario, die_at: Point | None = None, *, marking: bool = False) -> Outcome:
+def run(scenario: Scenario, *deaths: Death, marking: bool = False) -> Outcome:
     """One run from the start to the end, on virtual time, in one thread. The same every time."""
     with (
         tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as directory,
         asyncio.Runner(loop_factory=OneThreadLoop) as runner,
     ):
-        return runner.run(_run(Path(directory), scenario, die_at, marking=marking))
+        return runner.run(_run(Path(directory), scenario, deaths, marking=marking))
 
 
 @functools.cache
@@ -57,8 +58,8 @@ def faultless(scenario: Scenario) -> Outcome:
     return run(scenario, marking=True)
 
 
-async def _run(directory: Path, scenario: Scenario, die_at: Point | None, *, marking: bool) -> Outcome:
-    async with world(directory, scenario, die_at, marking=marking) as it:
+async def _run(directory: Path, scenario: Scenario, deaths: Sequence[Death], *, marking: bool) -> Outcome:
+    async with world(directory, scenario, *deaths, marking=marking) as it:
         rests = await it.live()
         evidence = await it.evidence()
     unrest = [] if rests else [Violation(Wrong.UNFINISHED, f"no rest after {SETTLES_WITHIN_S / 3600:.0f} h")]

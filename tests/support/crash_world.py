@@ -62,6 +62,9 @@ AUDIO_ROW_BYTES = 4096
 SMALL_TABLE = frozenset(Group) - {Group.TIME_SYNC}
 """Characteristics that no visit uses are left out: they only cost time in discovery."""
 
+Death = Point | int
+"""Where a life ends: a point by its name, or by its place in the order of that life, counted from 1."""
+
 LIFE: ContextVar["Life"] = ContextVar("life")
 """The life in which something happens."""
 
@@ -109,7 +112,7 @@ class Life:
 class World:
     """Everything around the gateway. Made by :func:`world`."""
 
-    def __init__(self, directory: Path, scenario: Scenario, die_at: Point | None, *, marking: bool) -> None:
+    def __init__(self, directory: Path, scenario: Scenario, deaths: Sequence[Death], *, marking: bool) -> None:
         self.directory = directory
         self.scenario = scenario
         self.air = VirtualRadio(bytes_per_s=60_000)
@@ -120,12 +123,13 @@ class World:
         self.recorders: dict[str, WatchedRecorder] = {}
         self.lives: list[Life] = []
         self.marks: list[str] = []
-        """What would survive a death at each point of the first life."""
+        """What would survive a death at each point."""
         self.diagnostics: dict[str, bytes] = {}
         """What the last life answered to every question about it."""
         self.notes: dict[str, Any] = {}
         """For what happens outside to remember how far it is."""
-        self._first = Effects(die_at, self._die, self._mark if marking else lambda: None)
+        self._marking = marking
+        self._deaths = list(deaths)
         self._died = asyncio.Event()
         self._pending: Pending = {}
         self._remains: list[asyncio.Task[None]] = []
@@ -193,7 +197,10 @@ class World:
 
     async def _begin(self) -> None:
         number = len(self.lives) + 1
-        name, effects = f"hci{number}", self._first if number == 1 else Effects()
+        name = f"hci{number}"
+        effects = Effects(self._deaths.pop(0) if self._deaths else None, self._die)
+        if self._marking:
+            effects.noted = self._mark
         device = await self.air.adapter(name)
         spool = self._spool_of(number)
         gateway = Gateway(
@@ -294,7 +301,7 @@ class World:
                 )
                 for recorder in self.recorders.values()
             ],
-            self._first.under_way,
+            self.life.effects.under_way,
         )
         self.marks.append(hashlib.sha256(repr(survives).encode()).hexdigest())
 
@@ -355,18 +362,16 @@ class World:
 
 
 @asynccontextmanager
-async def world(
-    directory: Path, scenario: Scenario, die_at: Point | None = None, *, marking: bool = False
-) -> AsyncIterator[World]:
+async def world(directory: Path, scenario: Scenario, *deaths: Death, marking: bool = False) -> AsyncIterator[World]:
     """The world of a scenario, before anything has happened in it. Wants a loop of ``one_thread``.
 
     Args:
         directory: For the spools of all lives.
         scenario: What it is like.
-        die_at: Where the first life ends; None lets it live.
+        deaths: Where the first lives end; the one after them lives.
         marking: Whether to note at each point what would survive a death there.
     """
-    it = World(directory, scenario, die_at, marking=marking)
+    it = World(directory, scenario, deaths, marking=marking)
     options = RecorderOptions(absent=SMALL_TABLE, advertising_interval_s=ADVERTISING_S, **scenario.recorder)
     async with AsyncExitStack() as stack:
         stack.enter_context(it.seams())

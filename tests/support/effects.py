@@ -92,7 +92,8 @@ class Point:
 class Effects:
     """The effects of one life, in order; calls ``die`` when the chosen point is reached."""
 
-    die_at: Point | None = None
+    die_at: Point | int | None = None
+    """A point by its name, or by its place in the order of this life, counted from 1."""
     die: Callable[[], None] = lambda: None
     noted: Callable[[], None] = lambda: None
     """Called at each point, after it was noted."""
@@ -117,7 +118,7 @@ class Effects:
             return
         self.points.append(point)
         self.noted()
-        if point == self.die_at:
+        if self.die_at in (point, len(self.points)):
             self.over = True
             self.die()
 
