@@ -23,6 +23,7 @@ from bota_gateway.protocol.errors_on_wire import BUSY, transfer_code
 from bota_gateway.protocol.recording_list import recording_id
 from bota_gateway.radio import Link
 from bota_gateway.spool import Spool
+from bota_gateway.spool.custody import WITH_AUDIO
 from bota_gateway.sync import recorder
 from bota_gateway.sync.const import FAILURES_IN_A_ROW, REGISTRAR_WAIT_S, SMALLEST_MTU
 from bota_gateway.sync.plan import Plan, make_plan
@@ -233,8 +234,11 @@ class Visit:
             log.info("recording_confirmed", recording=row.key.file_id, cloud_id=row.cloud_id)
 
     async def _replan(self) -> Plan:
-        """As the spool stands now, for what the recorder listed in this visit."""
-        rows = await self._hub.spool.recordings(serial=self._record.serial)
+        """What can be confirmed now, or perhaps soon, of what the recorder listed in this visit.
+
+        Asked for after each pull, of a spool that remembers every recording of years: so only for those states.
+        """
+        rows = await self._hub.spool.recordings(serial=self._record.serial, states=WITH_AUDIO)
         return self._plan([row for row in rows if row.id in self._listed])
 
     async def _pull(self, rows: Sequence[Recording]) -> Left | None:
