@@ -39,7 +39,6 @@ SLOW_SYNC = Path(".cache/slow_sync.so")  # built by scripts/bench where there is
 SLOW_SYNC_US = 20_000  # a made-up SD card; real ones need 5 to 100 ms
 SLOW_ROUNDS = 3  # the sleep is most of it, so it hardly varies
 UPLOAD_BYTES = 256 * MIB
-HELD_BYTES = 64 * MIB  # the recording whose way through spool and upload must not show in memory
 SERIAL = "BENCH00000000001"
 
 SINK = """
@@ -234,33 +233,9 @@ async def bench_upload(directory: Path, rounds: int) -> Row:
     return Row("upload out of the spool", "curl from a file", plain, our, target=0.9)
 
 
-def resident(kind: str) -> int:
-    """Bytes of memory of this process: VmRSS now, VmHWM at most so far."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(kind + ":"):
-            return int(line.split()[1]) << 10
-    raise LookupError(kind)
-
-
-def restart_peak() -> None:
-    """Let VmHWM count from now on (proc(5), clear_refs)."""
-    Path("/proc/self/clear_refs").write_text("5")
-
-
-async def bench_memory(directory: Path) -> tuple[int, int]:
-    """Return memory at idle, and its peak while 64 MiB go into the spool and out again to the sink."""
-    async with open_spool(directory) as spool, contextlib.AsyncExitStack() as stack:
-        port = stack.enter_context(sink())
-        filler = Filler(spool)
-        await filler.prepare()
-        to = await stack.enter_async_context(store(port))
-        small, _ = await filler.capture(PIECE_BYTES)  # what is loaded on first use belongs to idle
-        await put(to, port, spool.read_audio(small), PIECE_BYTES)
-        idle = resident("VmRSS")
-        restart_peak()
-        recording, _ = await filler.capture(HELD_BYTES)
-        await put(to, port, spool.read_audio(recording), HELD_BYTES)
-        return idle, resident("VmHWM")
+def bench_memory(directory: Path) -> None:
+    """The whole daemon, as a process of its own; it prints its own line."""
+    subprocess.run([sys.executable, Path(__file__).with_name("bench_memory.py"), "--directory", directory], check=False)
 
 
 def show(row: Row) -> None:
@@ -288,9 +263,8 @@ def main() -> None:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     with tempfile.TemporaryDirectory(dir=asked.directory, prefix="bench-") as scratch:
         directory = Path(scratch)
-        if "memory" in chosen:  # first, while the process is small
-            idle, peak = asyncio.run(bench_memory(directory))
-            print(f"memory: {idle / MIB:.1f} MiB idle, {(peak - idle) / MIB:.1f} more at most while 64 MiB pass\n")
+        if "memory" in chosen:
+            bench_memory(directory)
         if not slow:
             print(f"{'what':<26}{'MiB/s':>8}   {'against':<20}{'MiB/s':>8}{'ratio':>8}{'target':>9}", flush=True)
         if "spool" in chosen:
