@@ -126,3 +126,14 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def resident(pid: int, kind: str) -> int:
+    """Bytes of memory of a process: VmRSS now, VmHWM at most since the last `restart_peak` (proc(5))."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) << 10 for line in lines if line.startswith(f"{kind}:"))
+
+
+def restart_peak(pid: int) -> None:
+    """Let VmHWM count from now on (proc(5), clear_refs)."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
