@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from support.crash_run import faultless, run
+from support.crash_run import again, faultless, run
 from support.crash_world import Death, Scenario
 from support.custody_scenarios import SCENARIOS
 from support.effects import KINDS, moments_of
@@ -63,7 +63,8 @@ def _broken_by(scenario: Scenario, *deaths: Death) -> str:
     if outcome.lives == 1:
         wrong.append("the point was not reached")
     where = " and ".join(map(str, deaths))
-    return "\n  ".join([f"{scenario.name}, dead at {where}:", *wrong, outcome.told]) if wrong else ""
+    told = [f"{scenario.name}, dead at {where}:", *wrong, f"again: {again(scenario, deaths)}", outcome.told]
+    return "\n  ".join(told) if wrong else ""
 
 
 @scenarios

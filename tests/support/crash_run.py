@@ -1,7 +1,13 @@
-"""Runs a scenario in a world of its own, with or without a death, and has it judged."""
+"""Runs a scenario in a world of its own, with or without deaths, and has it judged.
+
+To look at one run again, with its whole log::
+
+    PYTHONPATH=tests python -m support.crash_run "a lost create" "write ACK #1 acted"
+"""
 
 import asyncio
 import functools
+import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -76,3 +82,23 @@ async def _run(directory: Path, scenario: Scenario, deaths: Sequence[Death], *, 
 
 def _unknown(it: World) -> set[str]:
     return {kind for life in it.lives for kind in life.effects.unknown}
+
+
+def again(scenario: Scenario, deaths: Sequence[Death]) -> str:
+    """The command that repeats a run."""
+    words = " ".join(f'"{word}"' for word in (scenario.name, *deaths))
+    return f"PYTHONPATH=tests python -m support.crash_run {words}"
+
+
+def main(name: str, *deaths: str) -> None:
+    """Repeat one run and show everything about it."""
+    from support.custody_scenarios import SCENARIOS  # noqa: PLC0415 - it knows this module's world
+
+    outcome = run(SCENARIOS[name], *(int(death) if death.isdecimal() else Point.parse(death) for death in deaths))
+    points = [] if deaths else map(str, outcome.points)
+    lines = [*outcome.log, *points, *map(str, outcome.violations), *sorted(outcome.unknown_effects)]
+    sys.stdout.write("\n".join([*lines, f"{outcome.lives} lives, {len(outcome.violations)} violations"]) + "\n")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -7,7 +7,15 @@ one large one.
 from typing import Final
 
 from bota_gateway.model import Custody
-from bota_gateway.sim.cloud import BitRot, IdempotencyMode, LostAfterCommit, LostBeforeCommit, S3Refusal, Status
+from bota_gateway.sim.cloud import (
+    BitRot,
+    IdempotencyMode,
+    LateCommit,
+    LostAfterCommit,
+    LostBeforeCommit,
+    S3Refusal,
+    Status,
+)
 from bota_gateway.sim.cloud.world import RecordingStatus
 from bota_gateway.sim.faults import Fault, FaultKind
 from bota_gateway.sim.options import StoredRecording
@@ -34,6 +42,10 @@ def _loses_create(world: World) -> None:
     world.cloud.faults.add("POST /recordings", LostAfterCommit())
 
 
+def _creates_late(world: World) -> None:
+    world.cloud.faults.add("POST /recordings", LateCommit(delay_s=30))
+
+
 def _loses_the_rest(world: World) -> None:
     for route in ("POST /recordings/{id}/upload-url", "PUT s3", "POST /recordings/{id}/upload-complete"):
         world.cloud.faults.add(route, LostAfterCommit())
@@ -58,6 +70,10 @@ def _belongs_to_nobody(world: World) -> None:
     world.cloud.devices.unbind(PIN)
 
 
+def _does_not_tell_whose_it_is(world: World) -> None:
+    world.cloud.faults.add("GET /devices/{id}", Status(status=503), times=None)
+
+
 # -- what people do ----------------------------------------------------------------------------------------------------
 
 
@@ -69,6 +85,15 @@ async def _binds_and_retries(world: World) -> bool:
             world.cloud.devices.bind(PIN)
         await world.spool.retry(code="recorder_unbound")
     return any(row.state in {Custody.STORED, Custody.CONFIRMING, Custody.CONFIRMED} for row in rows)
+
+
+async def _changes_hands(world: World) -> bool:
+    """While the cloud does not say whose the recorder is, somebody else gets it."""
+    rows = await world.spool.recordings()
+    if any(row.state is Custody.CAPTURED for row in rows) and "bound" not in world.notes:
+        world.notes["bound"] = world.cloud.devices.bind(PIN, "eu_somebodyelse")
+        world.cloud.faults.clear()
+    return "bound" in world.notes
 
 
 async def _records_anew(world: World) -> bool:
@@ -135,7 +160,21 @@ SCENARIOS: Final = {
         Scenario(
             "a lost create", {PIN: [stored()]}, cloud={"idempotency": IdempotencyMode.NONE}, arrange=_loses_create
         ),
+        Scenario(
+            "a create that comes late",
+            {PIN: [stored()]},
+            cloud={"idempotency": IdempotencyMode.NONE},
+            arrange=_creates_late,
+        ),
         Scenario("lost answers", {PIN: [stored()]}, arrange=_loses_the_rest),
+        Scenario("lost answers of generation d2", {PIN: [stored()]}, profile="d2", arrange=_loses_the_rest),
+        Scenario(
+            "a recorder that changes hands",
+            {PIN: [stored()]},
+            arrange=_does_not_tell_whose_it_is,
+            outside=_changes_hands,
+            waits={(PIN, ONE): "recorder_rebound"},
+        ),
         Scenario("a cloud that is away", {PIN: [stored()]}, arrange=_is_away),
         Scenario("a bucket that rots", {PIN: [stored()]}, arrange=_rots),
         Scenario("an upload URL that expired", {PIN: [stored()]}, arrange=_gives_old_urls),
