@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import bota_gateway
 from bota_gateway.errors import SpoolLockedError, SpoolTooNewError
 from bota_gateway.model import Custody
 from bota_gateway.sim.cloud.faults import Status
+from bota_gateway.sim.options import StoredRecording
 from bota_gateway.sim.recorder import SimRecorder
 from bota_gateway.spool import Spool
 from bota_gateway.upload import Registrar
@@ -195,9 +197,8 @@ async def test_a_spool_of_a_newer_version_is_left_as_it_is(tmp_path: Path) -> No
         async with world.gateway():
             pass
         (database,) = (tmp_path / "spool").glob("*.db")
-        with sqlite3.connect(database) as newer:
+        with closing(sqlite3.connect(database)) as newer:
             newer.execute("PRAGMA user_version = 99")
-        newer.close()
         before = database.read_bytes()
         with pytest.raises(SpoolTooNewError, match="99"):
             async with world.gateway(adapters=False):
@@ -224,6 +225,19 @@ async def test_an_unbound_recorders_recording_is_parked_until_it_is_bound_and_re
             await running.all_in(Custody.CONFIRMED)
         assert not pin.recordings
         world.assert_stored_once()
+
+
+async def test_what_is_no_audio_is_parked_and_stays_on_its_recorder(tmp_path: Path) -> None:
+    """The six types that the cloud takes are recognised by their bytes; others wait for a human, and hold up nobody."""
+    async with World.open(tmp_path) as world:
+        rubbish = StoredRecording("0000000a", 1_780_000_000, 1, b"no audio at all")
+        pin = await world.recorder(SERIAL, rubbish, speech(1))
+        async with world.gateway() as running:
+            rows = await running.all_in(Custody.PARKED, Custody.CONFIRMED, count=2)
+        parked = {row.key.file_id: row.parked_reason for row in rows if row.state is Custody.PARKED}
+        assert parked == {"0000000a": "upload_unsupported_audio"}
+        assert pin.recordings == [rubbish]
+        assert len(world.cloud.recordings) == 1
 
 
 async def test_a_stranger_is_looked_at_once_and_left_alone(tmp_path: Path) -> None:

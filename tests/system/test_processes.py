@@ -2,13 +2,18 @@
 
 import re
 import signal
+import sqlite3
 import time
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from bota_gateway.config import SpoolSettings
 from bota_gateway.model import Custody
+from bota_gateway.spool import Spool
+from bota_gateway.spool.const import DATABASE_NAME
 from support.place import Place, audio
 from support.processes import Program, program
 
@@ -125,6 +130,37 @@ async def test_a_spool_that_can_not_be_written_exits_3(tmp_path: Path) -> None:
     async with program("run", "--config", config, env={"BOTA_GATEWAY_CLOUD__API_KEY": "sk_test_0123456789"}) as hub:
         assert await hub.end() == 3
     assert "[spool_write_failed]" in hub.said
+
+
+async def test_a_key_that_others_may_read_exits_2(tmp_path: Path) -> None:
+    """The file is named, the key itself is not repeated."""
+    key = tmp_path / "key"
+    key.write_text("sk_test_0123456789abcdef")
+    key.chmod(0o644)
+    config = tmp_path / "config.toml"
+    config.write_text(f"[cloud]\napi_key_file = '{key}'\n[spool]\ndirectory = '{tmp_path}/spool'\n")
+    async with program("run", "--config", config) as hub:
+        assert await hub.end() == 2
+    assert "[config_key_exposed]" in hub.said
+    assert f"chmod o-rwx {key}" in hub.said
+    assert "0123456789abcdef" not in hub.said
+
+
+async def test_a_spool_of_a_newer_version_exits_3(tmp_path: Path) -> None:
+    """It is left as it is, for the version that wrote it."""
+    settings = SpoolSettings(directory=tmp_path / "spool", min_free_bytes=0)
+    async with Spool.open(settings, time.time):
+        pass
+    database = settings.directory / DATABASE_NAME
+    with closing(sqlite3.connect(database)) as newer:
+        newer.execute("PRAGMA user_version = 99")
+    before = database.read_bytes()
+    config = tmp_path / "config.toml"
+    config.write_text(f"[spool]\ndirectory = '{settings.directory}'\n")
+    async with program("run", "--config", config, env={"BOTA_GATEWAY_CLOUD__API_KEY": "sk_test_0123456789"}) as hub:
+        assert await hub.end() == 3
+    assert "[spool_too_new]" in hub.said
+    assert database.read_bytes() == before
 
 
 async def test_no_secret_is_left_anywhere(place: Place) -> None:
