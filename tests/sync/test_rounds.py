@@ -6,13 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from bota_gateway.errors import SpoolWriteError
+from bota_gateway.errors import LinkLostError, SpoolWriteError
 from bota_gateway.model import Custody
+from bota_gateway.radio import Link
 from bota_gateway.sim.faults import Fault, FaultKind, Faults
 from bota_gateway.sim.options import RecorderOptions
 from bota_gateway.sim.recorder import SimRecorder
 from bota_gateway.sim.virtual_radio import VirtualRadio
 from bota_gateway.spool import Spool
+from bota_gateway.sync import recorder as recorder_room
 from bota_gateway.sync.reasons import Reason
 from support.sync_hub import hub_with, stored
 
@@ -134,6 +136,29 @@ async def test_one_bad_recorder_does_not_stop_the_others(tmp_path: Path) -> None
         assert bad is not None
         assert (bad.next_visit_at or 0) - hub.now() > 60
         assert await hub.states("PIN0000002") == {"00000002": Custody.CONFIRMED}
+
+
+async def test_a_recorder_lost_before_it_is_known_does_not_stop_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its serial was read and its link ends before the spool knows it: it is put off, and its neighbour goes on."""
+    air = VirtualRadio(bytes_per_s=20_000)
+    real, calls = recorder_room.read_firmware, []
+
+    async def lost_at_first(link: Link) -> str | None:
+        calls.append(link)
+        if len(calls) == 2:
+            raise LinkLostError("It walked away.")
+        return await real(link)
+
+    monkeypatch.setattr(recorder_room, "read_firmware", lost_at_first)
+    async with (
+        SimRecorder(air, serial="PIN0000001", recordings=[stored(1, size=200_000)]) as first,
+        SimRecorder(air, serial="PIN0000002", recordings=[stored(2, size=200_000)]) as second,
+        hub_with(tmp_path, air) as hub,
+    ):
+        await hub.all_in(Custody.CONFIRMED, count=2)
+        assert sorted([first.seen.connections, second.seen.connections]) == [1, 2]
 
 
 async def test_the_interval_stretches_while_there_is_nothing(tmp_path: Path) -> None:

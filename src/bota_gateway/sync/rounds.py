@@ -261,19 +261,19 @@ class Rounds:
         )
 
     async def _failed(self, progress: LinkProgress, hint: str | None, error: GatewayError) -> None:
-        """Put the next try on the calendar: of the recorder if it is known, else of its address."""
+        """Put the next try on the calendar: of the recorder if the spool knows it by now, else of its address."""
         serial = progress.serial or hint
         hub = self._hub
-        if serial is None:
+        record = next((each for each in await hub.spool.recorders() if each.serial == serial), None)
+        if record is None:
             presence = self._present[progress.address]
             presence.failures += 1
             delay = backoff_after(error, presence.failures, hub.rng)
             self._put_off(progress.address, delay)
         else:
-            record = await hub.spool.recorder(serial)
             delay = backoff_after(error, record.attempts + 1, hub.rng)
             await hub.spool.schedule_visit(
-                serial,
+                record.serial,
                 next_visit_at=hub.now() + delay,
                 waiting_for=error.error_code,
                 waiting_detail=error.message,
