@@ -1,5 +1,6 @@
 """Lists in every framing, and lists that are silent, doubled, contradictory or rubbish."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -122,6 +123,27 @@ async def test_one_file_id_with_two_faces_is_left_alone(tmp_path: Path, monkeypa
         assert ONE in (record.waiting_detail or "")
         assert recorder.seen.starts == [TWO]
         assert recorder.seen.confirms == [TWO]
+
+
+async def test_a_file_id_with_two_faces_is_not_taken_for_another_recording(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One odd list names a stored recording with other facts as well: it is neither pulled again nor doubled."""
+    air = VirtualRadio(bytes_per_s=60_000)
+    held = stored(1)
+    odd = encode_list_notification([replace(held.entry, duration_s=99), held.entry])
+    faults = Faults(Fault(FaultKind.IGNORE_CONFIRM))
+    async with (
+        SimRecorder(air, serial=SERIAL, recordings=[held], faults=faults) as recorder,
+        hub_with(tmp_path, air) as hub,
+    ):
+        await hub.visited(SERIAL)
+        with monkeypatch.context() as once:
+            once.setattr(firmware, "list_notifications", lambda *_: [odd])
+            await hub.waiting_for(SERIAL, Reason.LIST_CONTRADICTORY)
+        (row,) = await hub.all_in(Custody.CONFIRMED)
+        assert row.duration_s == held.duration_s
+        assert recorder.seen.starts == [ONE]
 
 
 async def test_a_file_id_used_again_is_another_recording(tmp_path: Path) -> None:

@@ -116,15 +116,6 @@ def test_a_parked_recording_is_left_with_its_reason() -> None:
     assert [held.code for held in result.held] == ["transfer_needs_v2"]
 
 
-@pytest.mark.parametrize("state", sorted(set(Custody) - {Custody.CONFIRMED, Custody.FORGOTTEN}))
-def test_a_file_id_that_means_two_recordings_is_left_alone(state: Custody) -> None:
-    """START and CONFIRM name the file id only: listed with two sets of facts, neither could be told from the other."""
-    doubtful, bystander = row(1, state=state), row(2)
-    result = make_plan([doubtful, bystander], now=NOW, may_confirm=True, ambiguous={doubtful.key.file_id})
-    assert (result.pull, result.confirm, result.uploading) == ((bystander,), (), ())
-    assert [held.code for held in result.held] == ["recording_id_ambiguous"]
-
-
 @given(
     states=st.lists(st.sampled_from(Custody), max_size=12),
     may_confirm=st.booleans(),

@@ -1,6 +1,6 @@
 """What to do with the recordings a recorder lists. Pure: rows in, plan out."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -30,16 +30,13 @@ class Plan:
     held: tuple[Held, ...] = ()
 
 
-def make_plan(
-    rows: Iterable[Recording], *, now: float, may_confirm: bool, ambiguous: Collection[str] = frozenset()
-) -> Plan:
+def make_plan(rows: Iterable[Recording], *, now: float, may_confirm: bool) -> Plan:
     """Sort the rows of one recorder's present list into what to pull, confirm, wait for and leave.
 
     Args:
         rows: what :meth:`Spool.reconcile` gave back: only recordings that the recorder lists right now.
         now: Unix seconds.
         may_confirm: whether ``recorders.confirm`` permits deletion at all.
-        ambiguous: file ids that the recorder lists twice, with differing facts.
 
     Returns:
         The plan. Recordings that failed before come after those that did not, else the oldest comes first.
@@ -49,11 +46,6 @@ def make_plan(
     uploading: list[Recording] = []
     held: list[Held] = []
     for row in rows:
-        if row.key.file_id in ambiguous:
-            # START and CONFIRM carry the file id alone: which of the two is meant can't be said on the wire,
-            # so neither is pulled and above all neither is confirmed.
-            held.append(Held(row, "recording_id_ambiguous", "The recorder lists this file id twice, differently."))
-            continue
         match row.state:
             case Custody.LISTED | Custody.RECEIVING:
                 waits = _waits(row, now)

@@ -149,7 +149,11 @@ async def _collect(link: Link, options: ListOptions) -> ListOutcome:
 
 
 def listed_recordings(outcome: ListOutcome) -> list[ListedRecording]:
-    """The list in the words of the other rooms."""
+    """The list in the words of the other rooms, without entries that contradict each other.
+
+    START and CONFIRM carry the file id alone: which of two is meant can't be said on the wire. And what such an entry
+    says must not pass for another take of a recording that is known.
+    """
     return [
         ListedRecording(
             file_id=entry.file_id,
@@ -159,4 +163,5 @@ def listed_recordings(outcome: ListOutcome) -> list[ListedRecording]:
             encrypted_at_rest=entry.encrypted_at_rest,
         )
         for entry in outcome.entries
+        if entry.file_id not in outcome.contradictory
     ]

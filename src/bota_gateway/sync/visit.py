@@ -79,7 +79,7 @@ class Visit:
         """Set by the first gate."""
         self._status: DeviceStatus | None = None
         self._listed: frozenset[int] = frozenset()
-        self._ambiguous: frozenset[str] = frozenset()
+        self._contradictory: frozenset[str] = frozenset()
         self._had_nothing = True
         self.serial = ""
         """Verified; empty until the recorder told it."""
@@ -195,8 +195,8 @@ class Visit:
             await self._linger()
         if self.confirmed:
             await self._look()
-        if left is None and self._ambiguous:
-            ids = ", ".join(sorted(self._ambiguous)[:5])
+        if left is None and self._contradictory:
+            ids = ", ".join(sorted(self._contradictory)[:5])
             return Left(Reason.LIST_CONTRADICTORY, f"It lists these file ids twice, differently: {ids}.")
         return left
 
@@ -213,7 +213,7 @@ class Visit:
             rubbish=outcome.rubbish,
             ended_by=outcome.ended_by,
         )
-        self._ambiguous = outcome.contradictory
+        self._contradictory = outcome.contradictory
         complete = outcome.complete or outcome.nothing_heard
         rows = await self._hub.spool.reconcile(self._record.serial, listed, complete=complete)
         self._listed = frozenset(row.id for row in rows)
@@ -221,7 +221,7 @@ class Visit:
 
     def _plan(self, rows: Sequence[Recording]) -> Plan:
         may_confirm = self._hub.settings.recorders.confirm == "after_stored"
-        return make_plan(rows, now=self._hub.now(), may_confirm=may_confirm, ambiguous=self._ambiguous)
+        return make_plan(rows, now=self._hub.now(), may_confirm=may_confirm)
 
     async def _confirm(self, rows: Sequence[Recording]) -> None:
         for row in rows:
