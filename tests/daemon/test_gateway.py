@@ -123,7 +123,7 @@ async def test_a_stop_before_anything_happened(tmp_path: Path) -> None:
 
 
 async def test_uploads_go_on_without_an_adapter(tmp_path: Path) -> None:
-    """No adapter stops pulling only; status names the radio, the reason and what to do."""
+    """No adapter stops pulling only; status names the radio, the reason, what to do and when it is tried again."""
     async with World.open(tmp_path) as world:
         pin = await world.recorder(SERIAL, speech(1))
         world.cloud.faults.add("* /recordings*", Status(status=503), times=None)
@@ -139,6 +139,7 @@ async def test_uploads_go_on_without_an_adapter(tmp_path: Path) -> None:
         assert (problem["part"], problem["code"]) == ("radio", "radio_no_adapter")
         assert "127.0.0.1:1" in problem["message"]
         assert problem["remedy"]
+        assert 0 < problem["next_attempt_in_s"] <= 60
         assert "radio in trouble" in answer["summary"]
 
 

@@ -5,8 +5,8 @@ import structlog
 from structlog.testing import capture_logs
 
 from bota_gateway.daemon import supervise
-from bota_gateway.daemon.supervise import keep_running
-from bota_gateway.errors import AdapterError, GatewayError, SpoolCorruptError
+from bota_gateway.daemon.supervise import Down, keep_running
+from bota_gateway.errors import AdapterError, SpoolCorruptError
 
 
 @pytest.fixture(autouse=True)
@@ -17,7 +17,7 @@ def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_a_part_that_crashes_is_reported_and_started_again() -> None:
     """A crash of one part is seen, restarted and told with code and remedy."""
-    failing: dict[str, GatewayError] = {}
+    failing: dict[str, Down] = {}
     seen_failing: list[str] = []
     settled = asyncio.Event()
     lives = 0
@@ -44,9 +44,9 @@ async def test_a_part_that_crashes_is_reported_and_started_again() -> None:
 
 
 async def test_what_failed_is_known_while_it_is_down(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Status can say which part is down and why."""
+    """Status can say which part is down, why, and when it is tried again."""
     monkeypatch.setattr(supervise, "FIRST_RESTART_S", 3600.0)
-    failing: dict[str, GatewayError] = {}
+    failing: dict[str, Down] = {}
     down = asyncio.Event()
 
     def note(_logger: object, _name: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
@@ -67,7 +67,8 @@ async def test_what_failed_is_known_while_it_is_down(monkeypatch: pytest.MonkeyP
         await down.wait()
     finally:
         structlog.configure(**before)
-    assert "ZeroDivisionError" in failing["uploader"].message
+    assert "ZeroDivisionError" in failing["uploader"].error.message
+    assert 3500 < failing["uploader"].again_at - asyncio.get_running_loop().time() <= 3600
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
 

@@ -32,7 +32,8 @@ def status(config_path: Path | None, socket_path: Path | None, as_json: bool) ->
         return
     click.echo(printable(f"{answer['health']}: {answer['summary']}"))
     for problem in answer["problems"]:
-        click.echo(layout.wrapped(f"{problem['message']} [{problem['code']}]", "  ! "))
+        again = f", next try {_when(problem)}" if _when(problem) else ""
+        click.echo(layout.wrapped(f"{problem['message']} [{problem['code']}]{again}", "  ! "))
         click.echo(layout.wrapped(f"next: {problem['remedy']}"))
     for pause in answer["pauses"]:
         said = f"{printable(pause['message'])} [{pause['code']}], next try in {duration(pause['next_attempt_in_s'])}"
@@ -140,7 +141,7 @@ def timeline(config_path: Path | None, socket_path: Path | None, as_json: bool, 
     if reason := _why(told):
         click.echo(layout.wrapped(", ".join(filter(None, (reason, _when(told) and f"next try {_when(told)}")))))
     for entry in answer["timeline"]:
-        detail = "  ".join(f"{key}={_short(value)}" for key, value in entry["detail"].items() if value is not None)
+        detail = "  ".join(f"{key}={_short(key, value)}" for key, value in entry["detail"].items() if value is not None)
         line = f"{clock(entry['at'])}  {entry['happened'].replace('_', ' '):<22} {detail}".rstrip()
         click.echo(layout.wrapped(line, "  ", " " * 23))
 
@@ -164,8 +165,10 @@ def retry(
     click.echo(f"{answer['retried']} brought back to work.")
 
 
-def _short(value: object) -> str:
+def _short(key: str, value: object) -> str:
     """As it is; of a digest only its beginning, because --json has all of it and a line has not the room."""
+    if key.endswith("_at") and isinstance(value, int | float):
+        return clock(value)
     text = str(value)
     return f"{text[:_DIGEST_SHOWN]}…" if len(text) == _DIGEST_DIGITS and text.isalnum() else text
 

@@ -18,9 +18,9 @@ from pydantic import SecretStr
 from bota_gateway.cloud import BotaApi, Pause
 from bota_gateway.config import Settings
 from bota_gateway.daemon import clock
-from bota_gateway.daemon.supervise import keep_running
+from bota_gateway.daemon.supervise import Down, keep_running
 from bota_gateway.daemon.systemd import ServiceManager
-from bota_gateway.errors import GatewayError, SpoolCorruptError, SpoolError, SpoolWriteError
+from bota_gateway.errors import SpoolCorruptError, SpoolError, SpoolWriteError
 from bota_gateway.model import WallClock
 from bota_gateway.radio import Adapter, Radio, open_adapters
 from bota_gateway.spool import Spool
@@ -71,8 +71,8 @@ class Gateway:
         self._clock_is_trusted = clock_is_trusted
         self._rng = random.Random(seed)  # noqa: S311 - jitter, not a secret
         self._stop = asyncio.Event()
-        self.failing: dict[str, GatewayError] = {}
-        """Parts that are down, and why."""
+        self.failing: dict[str, Down] = {}
+        """Parts that are down, why, and until when."""
         self._manager = ServiceManager()
         self.ready = asyncio.Event()
         """Set once the spool is open and the parts have been started."""

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 import structlog
 
@@ -17,13 +18,22 @@ SETTLED_S = 300.0
 """A part that ran this long has recovered: the next failure starts again with the shortest wait."""
 
 
-async def keep_running(part: str, run: Callable[[], Awaitable[None]], failing: dict[str, GatewayError]) -> None:
+@dataclass(frozen=True, slots=True)
+class Down:
+    """A part that is down."""
+
+    error: GatewayError
+    again_at: float
+    """Loop time of its next start."""
+
+
+async def keep_running(part: str, run: Callable[[], Awaitable[None]], failing: dict[str, Down]) -> None:
     """Run ``run`` until cancelled; start it again with growing waits when it fails or ends.
 
     Args:
         part: Its name, for the log.
         run: Starts the part afresh at each call.
-        failing: Holds the part's last error while it is down; status reads it.
+        failing: Says why and until when the part is down; status reads it.
 
     Raises:
         SpoolCorruptError: the spool is damaged: only a new start can deal with that.
@@ -34,10 +44,10 @@ async def keep_running(part: str, run: Callable[[], Awaitable[None]], failing: d
         began = loop.time()
         failing.pop(part, None)
         failure = await _outcome(part, run)
-        failing[part] = _as_gateway_error(part, failure)
-        log.error("part_failed", exc_info=_traceback(failure), **_told(part, failing[part], wait))
         if loop.time() - began > SETTLED_S:
             wait = FIRST_RESTART_S
+        down = failing[part] = Down(_as_gateway_error(part, failure), loop.time() + wait)
+        log.error("part_failed", exc_info=_traceback(failure), **_told(part, down.error, wait))
         await asyncio.sleep(wait)
         wait = min(wait * 2, LONGEST_RESTART_S)
         log.info("part_restarted", part=part)

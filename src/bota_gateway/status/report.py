@@ -66,6 +66,18 @@ class PauseReport(Protocol):
         """Loop time of the next try."""
 
 
+class DownReport(Protocol):
+    """What is known of a part that is down; the daemon provides it."""
+
+    @property
+    def error(self) -> GatewayError:
+        """Why."""
+
+    @property
+    def again_at(self) -> float:
+        """Loop time of its next start."""
+
+
 class Live(Protocol):
     """What is under way right now, beside what stands in the spool; the daemon provides it."""
 
@@ -82,12 +94,18 @@ class Live(Protocol):
         """Reasons why the cloud is not asked."""
 
     @property
-    def failing(self) -> Mapping[str, GatewayError]:
-        """Parts that are down, and why."""
+    def failing(self) -> Mapping[str, DownReport]:
+        """Parts that are down, by their names."""
 
 
-def _told(part: str, error: GatewayError) -> dict[str, object]:
-    return {"part": part, "code": error.error_code, "message": error.message, "remedy": error.next_step}
+def _told(part: str, error: GatewayError, next_attempt_in_s: float | None = None) -> dict[str, object]:
+    return {
+        "part": part,
+        "code": error.error_code,
+        "message": error.message,
+        "remedy": error.next_step,
+        "next_attempt_in_s": next_attempt_in_s,
+    }
 
 
 def _set_aside(path: Path) -> SpoolError:
@@ -177,12 +195,15 @@ class Report:
             yield "a damaged spool set aside"
 
     def _problems(self, usage: SpoolUsage) -> list[dict[str, object]]:
-        down = dict(self._live.failing)
+        clock = asyncio.get_running_loop().time()
+        problems = [
+            _told(part, down.error, max(0.0, down.again_at - clock)) for part, down in self._live.failing.items()
+        ]
         if usage.full is not None:
-            down["spool"] = SpoolFullError(usage.full)
+            problems.append(_told("spool", SpoolFullError(usage.full)))
         if usage.health.reason is not None:
-            down["disk"] = SpoolWriteError(usage.health.reason)
-        return [_told(part, error) for part, error in down.items()]
+            problems.append(_told("disk", SpoolWriteError(usage.health.reason)))
+        return problems
 
     def _pause(self, pause: PauseReport) -> dict[str, object]:
         left = max(0.0, pause.until - asyncio.get_running_loop().time())
