@@ -9,7 +9,7 @@ import pytest
 
 from bota_gateway.model import Custody, Recording
 from bota_gateway.spool import Moment, Spool, Step
-from bota_gateway.spool.const import DATABASE_NAME, LOCK_NAME, SCHEMA_VERSION
+from bota_gateway.spool.const import BALLAST_NAME, DATABASE_NAME, LOCK_NAME, SCHEMA_VERSION
 from bota_gateway.spool.custody import WITH_AUDIO
 from support.spool_children import run_child
 from support.spooling import TurnableClock, settings_for, sha256
@@ -70,7 +70,7 @@ def test_a_kill_at_any_statement_of_a_migration_is_harmless(tmp_path: Path) -> N
             directory = tmp_path / f"{kind}-{number:03}"
             asyncio.run(judge(directory, whole=False))
             assert dump(directory) == whole, of_kind[number]
-            assert sorted(path.name for path in directory.iterdir()) == [DATABASE_NAME, LOCK_NAME]
+            assert sorted(path.name for path in directory.iterdir()) == [BALLAST_NAME, DATABASE_NAME, LOCK_NAME]
 
 
 def test_a_kill_at_any_moment_of_any_step_leaves_all_of_it_or_nothing(tmp_path: Path) -> None:

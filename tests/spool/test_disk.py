@@ -1,7 +1,7 @@
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -9,7 +9,9 @@ import pytest
 from bota_gateway.errors import SpoolFullError, SpoolWriteError
 from bota_gateway.model import Custody
 from bota_gateway.spool import Spool
-from bota_gateway.spool.const import AUDIO_ROW_BYTES, PAGE_BYTES
+from bota_gateway.spool.const import AUDIO_ROW_BYTES, BALLAST_BYTES, PAGE_BYTES
+from support.failing_disks import run_action
+from support.power_cuts import why_not
 from support.spool_children import run_child
 from support.spooling import BOUND, TurnableClock, bring_to, noise, settings_for, sha256
 
@@ -95,3 +97,43 @@ async def test_a_disk_that_turns_read_only(small_disk: Path) -> None:
     assert mount("-o", "remount,rw", str(small_disk))
     async with Spool.open(settings_for(small_disk), TurnableClock()) as spool:
         assert await spool.recording(row.id) == row
+
+
+# -- whole file systems ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def own_disk(tmp_path: Path) -> Path:
+    """Where an action may mount a file system of its own."""
+    reason = why_not()
+    if reason is not None:
+        pytest.skip(reason)
+    return tmp_path
+
+
+def test_an_io_error_at_any_write_costs_nothing(tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
+    """Wherever in the log or the database a write fails, the step fails whole, and done again it succeeds."""
+    seen = run_action("any_write", tmp_path)
+    assert seen["wrong"] == []
+    assert set(seen["refused"]) == {"spool_write_failed"}
+    assert seen["refused"]["spool_write_failed"] > 30
+    record_property("figures", f"{seen['refused']['spool_write_failed']} writes failed, nothing lost")
+
+
+def test_a_card_that_turns_read_only_in_use(own_disk: Path) -> None:
+    """Nothing is promised any more and what is here can be read; the next life has all that was promised."""
+    seen = run_action("read_only", own_disk, mounting=True)
+    assert seen["codes"] == ["spool_write_failed"] * 4
+    assert (seen["health"], seen["readable"], seen["faults"]) == ("spool_write_failed", True, [])
+    assert seen["states"] == [Custody.STORED, Custody.LISTED]
+    assert seen["next life"] == ["done", "done"]
+
+
+def test_a_disk_that_others_filled_still_lets_uploads_through(own_disk: Path) -> None:
+    """Audio is refused; the ballast gives custody its room, also at a start; when there is room again it comes back."""
+    seen = run_action("full", own_disk, mounting=True)
+    assert (seen["codes"], seen["kept"]) == (["spool_full"], True)
+    assert seen["uploaded meanwhile"] == Custody.STORED
+    assert (seen["still no room"], seen["room again"]) == (["spool_full"], ["done"])
+    assert seen["ballast"] >= BALLAST_BYTES
+    assert (seen["healthy"], seen["faults"]) == (True, [])

@@ -131,11 +131,11 @@ class Bench:
         run("mkfs.ext4", "-q", "-F", "-E", "lazy_itable_init=0,lazy_journal_init=0", str(self.image))
 
     @contextmanager
-    def mounted(self, image: Path) -> Iterator[Path]:
+    def mounted(self, image: Path, options: str = "defaults") -> Iterator[Path]:
         """The image's file system; its loop device goes with the mount."""
         where = self._place / f"{image.stem}-mounted"
         where.mkdir(exist_ok=True)
-        run("mount", "-t", "ext4", "-o", "loop", str(image), str(where))
+        run("mount", "-t", "ext4", "-o", f"loop,{options}", str(image), str(where))
         try:
             yield where
         finally:

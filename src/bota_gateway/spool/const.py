@@ -13,6 +13,10 @@ SUSPECT_NAME = "spool.suspect"
 ASIDE_PREFIX = "set-aside-"
 """Directories beside the database, each with a damaged one that came before it."""
 
+BALLAST_NAME = "spool.ballast"
+BALLAST_BYTES = 8 << 20
+"""Room for custody on a disk that others filled: the log up to its checkpoint (4 MB), and as much for the database."""
+
 OLDEST_SQLITE = (3, 37, 0)
 """STRICT tables need it; Debian 12 and Pi OS Bookworm ship 3.40."""
 

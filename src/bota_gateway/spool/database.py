@@ -16,8 +16,9 @@ from typing import TypeVar
 import aiosqlite
 import structlog
 
-from bota_gateway.errors import SpoolCorruptError, SpoolError, SpoolWriteError
+from bota_gateway.errors import SpoolCorruptError, SpoolError, SpoolFullError, SpoolWriteError
 from bota_gateway.model import WallClock
+from bota_gateway.spool import ballast
 from bota_gateway.spool.aside import mark_suspect
 from bota_gateway.spool.custody import DURABLE, Step
 from bota_gateway.spool.failures import as_spool_error, may_have_lost_a_sync
@@ -30,6 +31,10 @@ Value = str | int | float | bytes | None
 
 QUIET = frozenset({Step.STORE_AUDIO, Step.SWEEP})
 """Steps that nobody waits for: they do not raise the revision."""
+
+
+OF_AUDIO = frozenset({Step.STORE_AUDIO, Step.CAPTURE})
+"""Steps that write audio."""
 
 
 class Moment(StrEnum):
@@ -164,7 +169,11 @@ class Database:
             transaction = Transaction(self._db, self._now())
             result = await self._within(step, transaction, work)
         except sqlite3.Error as error:
-            raise self._failed(step, error) from error
+            failure = self._failed(step, error)
+            # What audio needs is not for the ballast to give: that is for the steps which make room again.
+            if isinstance(failure, SpoolFullError) and step not in OF_AUDIO and ballast.drop(self._directory):
+                return await self._attempt(step, work, then)
+            raise failure from error
         if transaction.wrote:
             self._succeeded()
         if then is not None:

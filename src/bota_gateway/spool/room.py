@@ -7,7 +7,7 @@ from pathlib import Path
 from bota_gateway.config import SpoolSettings
 from bota_gateway.errors import SpoolFullError
 from bota_gateway.model import Custody, WallClock
-from bota_gateway.spool import aside
+from bota_gateway.spool import aside, ballast
 from bota_gateway.spool.const import FORGET_ROWS, JOURNAL_RESERVE_BYTES, PAGE_BYTES
 from bota_gateway.spool.custody import TO_UPLOAD, Step
 from bota_gateway.spool.database import Database, Health, Transaction
@@ -106,6 +106,9 @@ class Room(Part):
                 f"{self._settings.min_free_bytes} must stay free."
             )
         return None
+
+    def _take_ballast(self) -> None:
+        ballast.take(self._settings.directory, self._disk_free() - self._settings.min_free_bytes)
 
     def _disk_free(self) -> int:
         return shutil.disk_usage(self._settings.directory).free

@@ -14,9 +14,16 @@ from pathlib import Path
 import aiosqlite
 import structlog
 
-from bota_gateway.errors import SpoolCorruptError, SpoolError, SpoolForeignError, SpoolTooNewError, SpoolWriteError
+from bota_gateway.errors import (
+    SpoolCorruptError,
+    SpoolError,
+    SpoolForeignError,
+    SpoolFullError,
+    SpoolTooNewError,
+    SpoolWriteError,
+)
 from bota_gateway.model import WallClock
-from bota_gateway.spool import aside
+from bota_gateway.spool import aside, ballast
 from bota_gateway.spool.const import (
     APPLICATION_ID,
     CHECKPOINT_PAGES,
@@ -70,11 +77,20 @@ async def _open_whole(directory: Path, max_bytes: int, now: WallClock) -> aiosql
     reason = aside.why_suspect(directory)
     if reason is None:
         try:
-            return await _open(directory, max_bytes)
+            return await _open_with_ballast(directory, max_bytes)
         except SpoolCorruptError as damage:
             reason = damage.message
     aside.set_aside(directory, reason, now())
-    return await _open(directory, max_bytes)
+    return await _open_with_ballast(directory, max_bytes)
+
+
+async def _open_with_ballast(directory: Path, max_bytes: int) -> aiosqlite.Connection:
+    try:
+        return await _open(directory, max_bytes)
+    except SpoolFullError:
+        if not ballast.drop(directory):
+            raise
+        return await _open(directory, max_bytes)
 
 
 async def _open(directory: Path, max_bytes: int) -> aiosqlite.Connection:

@@ -53,6 +53,7 @@ class Spool(Recorders, Receiving, Uploading, Reading):
                 spool = cls(database, settings, now)
                 interrupted = await spool._recover()
                 await spool._sweep_all()
+                spool._take_ballast()
                 log.info(
                     "spool_opened", path=str(settings.directory / DATABASE_NAME), interrupted_transfers=interrupted
                 )
@@ -108,6 +109,7 @@ class Spool(Recorders, Receiving, Uploading, Reading):
             due = self._forget if row["state"] == Custody.CONFIRMED else self._release
             count += await due(row["id"])
         await self._sweep_all()
+        self._take_ballast()
         return count
 
     async def _forget(self, recording_id: int) -> int:
