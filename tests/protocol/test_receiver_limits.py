@@ -2,7 +2,7 @@ from dataclasses import replace
 
 from bota_gateway.protocol import packets
 from bota_gateway.protocol.receiver import PAUSED_SILENCE_S, RATE_ALLOWANCE_S
-from support.transfers import OPTIONS, at_control, data_packets, digest, eof, failed, failure_of, receiver
+from support.transfers import OPTIONS, at_control, completed, data_packets, digest, eof, failed, failure_of, receiver
 
 AUDIO = bytes(range(256))
 
@@ -64,6 +64,24 @@ def test_duplicates_do_not_keep_a_transfer_alive() -> None:
         it.receive([first], float(second))
         it.tick(float(second))
     assert failed(it).code == "transfer_too_slow"
+
+
+def test_chatter_after_the_end_does_not_keep_a_transfer_open() -> None:
+    """The wait for the digest is over when it is over, whatever else comes meanwhile."""
+    it = receiver()
+    it.receive([*data_packets(AUDIO), eof(AUDIO)], 1.0)
+    it.receive([b"\x10\x00\x00"], 1.1)
+    assert it.outcome is None
+    it.receive([data_packets(AUDIO)[0]], 1.0 + OPTIONS.sha_grace_s)
+    assert completed(it).length == len(AUDIO)
+
+
+def test_a_digest_that_comes_just_in_time_counts() -> None:
+    """Buffered with other packets, and looked at only when the wait is over."""
+    it = receiver()
+    it.receive([*data_packets(AUDIO), eof(AUDIO)], 1.0)
+    it.receive([b"\x10\x00\x00", digest(AUDIO)], 2.0)
+    assert completed(it).sha_matches is True
 
 
 def test_a_fast_transfer_is_not_called_slow() -> None:

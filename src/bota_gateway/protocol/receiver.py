@@ -355,7 +355,11 @@ class BatchReceiver:
             self._fail("transfer_too_long", f"more than wire.max_recording_bytes ({limit}) came, without end", "never")
 
     def _wait_for_more(self, now: float) -> None:
-        if self.outcome is not None or self._end is not None:
+        if self.outcome is not None:
+            return
+        if self._end is not None:
+            if now >= self._wait_until:
+                self._conclude()  # something keeps coming, so that nobody calls ``tick``
             return
         if self._paused:
             self._wait_until = now + PAUSED_SILENCE_S
