@@ -37,6 +37,7 @@ class ServiceManager:
         if not self._address:
             return
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as manager:
+            manager.setblocking(False)  # its queue may be full, and nobody be left to empty it
             try:
                 manager.sendto(message.encode(), self._address)
             except OSError:
