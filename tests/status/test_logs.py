@@ -74,6 +74,8 @@ def test_no_credential_leaves_through_a_log_line(stream: io.StringIO, form: str)
     except RuntimeError:
         log.exception("made_up_event")
     text = stream.getvalue()
+    assert "RuntimeError" in text
+    assert "test_no_credential_leaves" in text
     assert KEY not in text
     assert "0123abcdef4567" not in text
     assert "AKIAEXAMPLE" not in text

@@ -87,6 +87,7 @@ class Console:
         at = rest.pop("timestamp", "")
         who = f"{rest.pop('recorder', None) or '':<10} {rest.pop('recording', None) or '':<8}"
         error = rest.pop("exc_info", None)
+        error = sys.exception() if error is True else error  # as ``log.exception`` says it
         known = BY_NAME.get(name)
         text = words.sentence(known.says, rest) if known else name.replace("_", " ")
         told = known.fields_told if known else frozenset[str]()
