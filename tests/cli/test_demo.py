@@ -4,9 +4,11 @@ import functools
 import re
 
 import pytest
+from rich.console import Console
 
 from bota_gateway.cli import demo, demo_world
-from bota_gateway.cli.demo_view import Row
+from bota_gateway.cli.demo_view import Row, View, result_table
+from bota_gateway.model import Custody
 from bota_gateway.sim.faults import Fault, FaultKind, Faults
 from bota_gateway.sim.options import StoredRecording
 from bota_gateway.sim.recorder import SimRecorder
@@ -29,6 +31,22 @@ def test_every_recording_arrives_and_is_deleted(recorders: int) -> None:
     assert "\x1b" not in told.out
     assert told.lines[-1].startswith("All 8 recordings arrived once, bit-identical")
     assert told.err == ""
+
+
+@pytest.mark.parametrize("width", [80, 100, 120])
+def test_each_recording_has_one_line(width: int) -> None:
+    """Neither the live view nor the last table wraps on a terminal of the usual widths, whatever there is to say."""
+    row = Row("BOTAPIN001", "89eb2f1e", 622, 1_201_728, "ab" * 32, Custody.RECEIVING, 300_000, 157_000.0)
+    row.spool_sha256 = row.bucket_sha256 = row.recorder_sha256
+    row.cloud_id = "rec_oOVratScOkqdMUBI9EJ4"
+    late = Row("BOTAPIN002", "89eb2f1f", 622, 1_201_728, "ab" * 32, Custody.CAPTURED, waiting="the reason " * 20)
+    console = Console(width=width, record=True)
+    with View(console, plain=False, picture=True) as view:
+        row.deleted = True
+        view.show([row, late], "1 of 2 is there")
+    console.print(result_table([row, late], width))
+    lines = [line.split()[0] for line in console.export_text().splitlines() if line]
+    assert lines == ["1", "BOTAPIN001", "BOTAPIN002", "recorder", "BOTAPIN001", "BOTAPIN002"]
 
 
 def test_the_seed_makes_it_repeatable() -> None:

@@ -7,6 +7,7 @@ a hub: bleak's classes, GATT bytes, SQLite on disk, HTTP over sockets, signature
 import asyncio
 import hashlib
 import re
+import shutil
 import signal
 import sys
 import tempfile
@@ -24,6 +25,7 @@ from bota_gateway.errors import GatewayError
 from bota_gateway.spool import Happened
 from bota_gateway.status import logs
 from bota_gateway.status.words import duration, size
+from bota_gateway.upload.setbacks import Why
 
 if TYPE_CHECKING:
     from bota_gateway.cli.demo_world import World
@@ -128,10 +130,10 @@ async def _run(console: Console, options: "_Options", world: "World") -> bool:
         for row in rows:
             await _read_back(gateway, row)
             world.look_at_cloud(row)
-        console.print(result_table(rows))
+        console.print(result_table(rows, console.width))
         good = _verdict(console, rows, loop.time() - began, in_time=in_time)
         if options.keep_running:
-            await _stay(console, world)
+            await _stay(console, world, rows[0].file_id)
         gateway.stop()
     return good
 
@@ -157,7 +159,8 @@ async def _look(gateway: Gateway, rows: list[Row]) -> None:
     for row in rows:
         if (one := held.get((row.serial, row.file_id))) is not None:
             row.state, row.cloud_id = one.state, one.cloud_id
-            row.waiting = one.waiting_detail
+            # That a digest is being compared is no set-back, only the way the cloud takes its time.
+            row.waiting = None if one.waiting_for == Why.VERIFYING else one.waiting_detail
         if (link := links.get((row.serial, row.file_id))) is not None:
             row.received_bytes, row.bytes_per_s = link.received_bytes, link.rate
 
@@ -191,11 +194,13 @@ def _verdict(console: Console, rows: list[Row], took_s: float, *, in_time: bool)
     return False
 
 
-async def _stay(console: Console, world: "World") -> None:
+async def _stay(console: Console, world: "World", file_id: str) -> None:
     socket = world.settings.status.socket
+    # scripts/demo installs into the clone, where no PATH leads.
+    program = "bota-gateway" if shutil.which("bota-gateway") else sys.argv[0]
     console.print("\nThe daemon keeps running. Ask it from another terminal, and end with Ctrl-C here:", soft_wrap=True)
-    for command in ("status", "recorders", "recordings"):
-        console.print(f"  bota-gateway {command} --socket {socket}", soft_wrap=True)
+    for command in ("status", "recorders", "recordings", f"timeline {file_id}"):
+        console.print(f"  {program} {command} --socket {socket}", soft_wrap=True)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -20,13 +20,17 @@ WORDS = {
     Custody.CAPTURED: "safe in the spool",
     Custody.CREATED: "uploading",
     Custody.PUT: "in the bucket",
-    Custody.COMPLETING: "being verified",
+    Custody.COMPLETING: "being verified by the cloud",
     Custody.STORED: "stored and verified",
     Custody.CONFIRMING: "recorder may delete",
     Custody.CONFIRMED: "deleted on the recorder",
 }
 _DIGEST_SHOWN = 8
+_DIGEST_SHOWN_NARROW = 4
 """Digits of a SHA-256 that are shown: enough to tell eight recordings apart; all 64 are compared."""
+_ROOMY = 98
+_WIDE = 116
+"""Columns that the table needs with whole ids from the cloud, and then with eight digits of each digest."""
 _PLAIN_STEP = 0.25
 """A plain log gets a progress line at each quarter of a long transfer."""
 
@@ -94,12 +98,12 @@ class View:
     def show(self, rows: Sequence[Row], headline: str) -> None:
         """Show how far things are."""
         if self._live:
-            self._live.update(Group(Text(headline, style="bold"), _progress(rows)))
+            self._live.update(Group(Text(headline, style="bold"), _progress(rows, self._console.width)))
         elif not self._is_picture:
             self._say(rows)
         elif self._picture_wanted and sum(row.finished for row in rows) >= len(rows) / 2:
             self._picture_wanted = False
-            self._console.print(Text(headline, style="bold"), _progress(rows), "", sep="\n")
+            self._console.print(Text(headline, style="bold"), _progress(rows, self._console.width), "", sep="\n")
 
     def _say(self, rows: Sequence[Row]) -> None:
         for row in rows:
@@ -114,50 +118,55 @@ class View:
                 )
 
 
-def _progress(rows: Sequence[Row]) -> RenderableType:
+def _progress(rows: Sequence[Row], width: int) -> RenderableType:
+    """One line for each row, whatever the terminal's width: the words at the end give way."""
     table = Table.grid(padding=(0, 2))
+    for _ in range(5):
+        table.add_column(no_wrap=True)
+    table.add_column()
     for row in rows:
         colour = "green" if row.finished else "cyan" if row.state else "dim"
-        speed = rate(row.bytes_per_s) if row.state is Custody.RECEIVING else ""
+        speed = f" at {rate(row.bytes_per_s)}" if row.state is Custody.RECEIVING and row.bytes_per_s else ""
+        words = row.waiting or WORDS.get(row.state, str(row.state)) + speed
         table.add_row(
             row.serial,
             row.file_id,
             duration(row.seconds),
             size(row.size_bytes),
-            ProgressBar(total=1.0, completed=row.done, width=20),
-            Text(row.waiting or WORDS.get(row.state, str(row.state)), style=colour),
-            speed,
+            ProgressBar(total=1.0, completed=row.done, width=20 if width >= _ROOMY else 12),
+            Text(words, style=colour, no_wrap=True, overflow="ellipsis"),
         )
     return table
 
 
-def result_table(rows: Sequence[Row]) -> Table:
+def result_table(rows: Sequence[Row], width: int) -> Table:
     """The proof: one line per recording, the same digest on the recorder, in the spool and in the bucket."""
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    table.add_column("recorder")
-    table.add_column("recording")
-    table.add_column("bytes", justify="right")
-    table.add_column("goodput", justify="right")
-    table.add_column("sha256: recorder = spool = bucket")
-    table.add_column("cloud id")
-    table.add_column("deleted")
+    is_wide = width >= _WIDE
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2 if width >= _ROOMY else 1, 0, 0))
+    table.add_column("recorder", no_wrap=True)
+    table.add_column("recording", no_wrap=True)
+    table.add_column("bytes", justify="right", no_wrap=True)
+    table.add_column("goodput", justify="right", no_wrap=True)
+    table.add_column("sha256: recorder = spool = bucket" if is_wide else "sha256 on all 3", no_wrap=True)
+    table.add_column("cloud id", overflow="ellipsis")
+    table.add_column("deleted", no_wrap=True)
     for row in rows:
         table.add_row(
             row.serial,
             row.file_id,
             f"{row.size_bytes:,}",
             rate(row.bytes_per_s),
-            _digests(row),
+            _digests(row, _DIGEST_SHOWN if is_wide else _DIGEST_SHOWN_NARROW),
             row.cloud_id or MISSING,
             Text("yes", "green") if row.deleted else Text("NO", "bold red"),
         )
     return table
 
 
-def _digests(row: Row) -> Text:
-    text = Text(row.recorder_sha256[:_DIGEST_SHOWN])
+def _digests(row: Row, shown: int) -> Text:
+    text = Text(row.recorder_sha256[:shown])
     for other in (row.spool_sha256, row.bucket_sha256):
         same = other == row.recorder_sha256
         text.append(" = " if same else " ≠ ", "green" if same else "bold red")
-        text.append((other or MISSING)[:_DIGEST_SHOWN])
+        text.append((other or MISSING)[:shown])
     return text
