@@ -141,6 +141,7 @@ async def test_the_timeline_tells_every_step(running: Running) -> None:
     steps = [line[23:46].strip() for line in told.lines[1:]]
     assert [steps[0], steps[-1]] == ["listed", "deletion seen"]
     assert {"captured", "acknowledged", "created", "put", "stored", "confirm intended"} <= set(steps)
+    assert not re.search(r"_at=\d+\.", told.out), "times are told as people read them"
 
 
 async def test_the_timeline_of_what_waits_says_why_and_when(running: Running) -> None:
