@@ -126,7 +126,12 @@ class SpoolSettings(Section):
     max_bytes: int = Field(8 << 30, ge=16 << 20, description="Quota of the spool's file; pulling stops when reached.")
     min_free_bytes: int = Field(512 << 20, ge=0, description="Free space left on the disk; pulling stops below it.")
     retention_hours: float = Field(
-        72, ge=0, description="How long audio stays here after its deletion on the recorder was seen."
+        72,
+        ge=0,
+        description=(
+            "How long audio stays here after its deletion on the recorder was seen, or after the cloud had it while "
+            "that is not seen; less when room is needed and the cloud has proved it."
+        ),
     )
 
 

@@ -120,7 +120,7 @@ class Recording:
     stored_at: float | None
     confirmed_at: float | None
     profile: str | None = None
-    """``plain`` or ``p10``, as the transfer showed; None until captured. P10 is ciphertext that only a relay may take."""
+    """``plain`` or ``p10``, as the transfer showed; None until captured. P10 is ciphertext that only a relay takes."""
     released_at: float | None = None
     """When the audio here was deleted on purpose; None while it is here, or never was."""
     look_first: bool = False

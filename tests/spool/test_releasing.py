@@ -1,16 +1,18 @@
 """Audio goes when its retention is over, also where the deletion on the recorder is never seen."""
 
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 
 import pytest
+from structlog.testing import capture_logs
 
 from bota_gateway.config import SpoolSettings
-from bota_gateway.errors import SpoolError
-from bota_gateway.model import Custody
+from bota_gateway.errors import SpoolError, SpoolFullError
+from bota_gateway.model import Custody, Recording
 from bota_gateway.spool import Moment, Spool, Step
 from bota_gateway.spool.const import AUDIO_ROW_BYTES, FORGET_ROWS
 from support.spool_versions import make_version_1
-from support.spooling import SERIAL, TurnableClock, bring_to, entry, happened, noise
+from support.spooling import SERIAL, TurnableClock, bring_to, entry, happened, noise, pull, settings_for
 
 RETENTION_S = 3600.0
 
@@ -116,3 +118,74 @@ async def test_a_spool_of_version_1_knows_what_was_deleted(settings: SpoolSettin
         assert [row.released_at for row in await spool.recordings()] == [5, None, 4, None, None, None, None]
         assert not any(row.look_first for row in await spool.recordings())
         assert await rows_of_audio(spool) == 2
+
+
+# -- room that is needed -----------------------------------------------------------------------------------------------
+
+QUOTA = 16 << 20
+MIB = 1 << 20
+
+
+@pytest.fixture
+async def small(settings: SpoolSettings, clock: TurnableClock) -> AsyncIterator[Spool]:
+    async with Spool.open(settings_for(settings.directory, max_bytes=QUOTA), clock) as opened:
+        yield opened
+
+
+async def in_cloud(spool: Spool, number: int, size: int, *, verified: bool = True) -> Recording:
+    """A recording of this size that the cloud has."""
+    row = await bring_to(spool, Custody.COMPLETING, number, data=noise(size, number))
+    return await spool.stored(row.id, verified=verified)
+
+
+async def test_proved_audio_makes_room_before_its_retention(small: Spool, clock: TurnableClock) -> None:
+    """A full spool must not leave recordings on a recorder that may run full: the oldest that is proved goes first."""
+    rows = []
+    for number in (1, 2, 3):
+        clock.now += 1
+        rows.append(await in_cloud(small, number, 3 * MIB))
+    kept = await bring_to(small, Custody.CAPTURED, 9, data=noise(MIB))
+    with capture_logs() as told:
+        assert await small.has_room(4 * MIB)
+    released = [(await small.recording(row.id)).released_at is not None for row in rows]
+    assert released == [True, False, False]
+    assert [line["recording"] for line in told if line["event"] == "audio_made_room"] == ["00000001"]
+    await pull(small, await bring_to(small, Custody.LISTED, 10), noise(4 * MIB))
+    assert b"".join([piece async for piece in small.read_audio(kept.id)]) == noise(MIB)
+
+
+async def test_a_deletion_that_was_seen_comes_before_one_that_was_not(small: Spool) -> None:
+    """Audio that no recorder has any more is of no use to custody at all."""
+    (row,) = [await in_cloud(small, 1, 4 * MIB)]
+    gone = await in_cloud(small, 2, 4 * MIB)
+    await small.reconcile(SERIAL, [entry(1)], complete=True)
+    assert await small.has_room(5 * MIB)
+    assert (await small.recording(gone.id)).state is Custody.FORGOTTEN
+    assert (await small.recording(row.id)).released_at is None
+
+
+async def test_a_transfer_longer_than_was_said_makes_room_as_it_goes(small: Spool) -> None:
+    """Sizes in lists are hints: room is found while the bytes arrive, too."""
+    await in_cloud(small, 1, 5 * MIB)
+    row = await bring_to(small, Custody.LISTED, 2)
+    assert (await pull(small, row, noise(8 * MIB), chunk=MIB)).state is Custody.CAPTURED
+
+
+async def test_what_is_not_proved_makes_no_room(small: Spool) -> None:
+    """What the cloud took without a proof stays for its whole retention, and what it does not have for ever."""
+    rows = [
+        await in_cloud(small, 1, 4 * MIB, verified=False),
+        await bring_to(small, Custody.PUT, 2, data=noise(4 * MIB)),
+    ]
+    with pytest.raises(SpoolFullError):
+        await small.has_room(5 * MIB)
+    for row in rows:
+        assert b"".join([piece async for piece in small.read_audio(row.id)]) != b""
+
+
+async def test_nothing_goes_for_what_would_not_fit_then_either(small: Spool) -> None:
+    """A recorder that claims a recording larger than the spool empties nothing."""
+    row = await in_cloud(small, 1, 4 * MIB)
+    with pytest.raises(SpoolFullError):
+        await small.has_room(QUOTA)
+    assert (await small.recording(row.id)).released_at is None

@@ -14,7 +14,7 @@ from bota_gateway.spool.incoming import Incoming
 from bota_gateway.spool.journal import FRESH, Detail, append, binding_columns, load_for, move, to_recording, update
 from bota_gateway.spool.reconciling import Change, Comparison, Finding, compare
 from bota_gateway.spool.recorders import note_whole_list, require_recorder
-from bota_gateway.spool.room import Room
+from bota_gateway.spool.retention import Retention
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -31,7 +31,7 @@ TOLD: dict[Change, str] = {
 """The log event of each change that is worth one."""
 
 
-class Receiving(Room):
+class Receiving(Retention):
     """From the recorder's list to the capture, and from stored to confirmed."""
 
     async def reconcile(self, serial: str, listed: Sequence[ListedRecording], *, complete: bool) -> list[Recording]:
@@ -117,7 +117,7 @@ class Receiving(Room):
             incoming.stored_bytes += whole * AUDIO_ROW_BYTES
             del incoming.rest[: whole * AUDIO_ROW_BYTES]
 
-        await self._transaction(Step.STORE_AUDIO, work, then)
+        await self._with_room(lambda: self._transaction(Step.STORE_AUDIO, work, then))
 
     async def capture(
         self,
@@ -175,7 +175,7 @@ class Receiving(Room):
         def then(_row: Recording) -> None:
             self._incoming.pop(recording_id, None)
 
-        return await self._transaction(Step.CAPTURE, work, then)
+        return await self._with_room(lambda: self._transaction(Step.CAPTURE, work, then))
 
     async def abandon_receiving(
         self, recording_id: int, *, code: str, message: str, retry_at: float | None

@@ -44,15 +44,19 @@ class Room(Part):
         super().__init__(database, settings, now)
         self._incoming: dict[int, Incoming] = {}
 
-    async def has_room(self, expected_bytes: int) -> bool:
+    async def has_room(self, expected_bytes: int, *, spare_bytes: int = 0) -> bool:
         """True when a recording of this size fits beside those that are arriving now.
+
+        Args:
+            expected_bytes: Its size, as far as known.
+            spare_bytes: What could be deleted for it.
 
         Raises:
             SpoolFullError: it does not; the message has the figures.
         """
         promised = sum(max(0, other.expected_bytes - other.stored_bytes) for other in self._incoming.values())
         rows = await self._db.read(PAGES)
-        self._judge(rows[0][0], rows[0][1], expected_bytes + promised)
+        self._judge(rows[0][0], rows[0][1] + spare_bytes // PAGE_BYTES, expected_bytes + promised)
         return True
 
     async def usage(self) -> SpoolUsage:

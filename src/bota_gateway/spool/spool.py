@@ -1,16 +1,16 @@
 """The spool: the gateway's only memory, and the one place where sync and upload meet."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import structlog
 
 from bota_gateway.config import SpoolSettings
-from bota_gateway.model import Custody, Recording, WallClock
+from bota_gateway.model import Custody, WallClock
 from bota_gateway.spool.const import DATABASE_NAME
-from bota_gateway.spool.custody import Happened, Step, sources_of
+from bota_gateway.spool.custody import Happened, Step
 from bota_gateway.spool.database import Database, Health, Probe, Transaction
-from bota_gateway.spool.journal import load, move, to_recording
+from bota_gateway.spool.journal import move, to_recording
 from bota_gateway.spool.lock import directory_lock
 from bota_gateway.spool.reading import Reading
 from bota_gateway.spool.receiving import Receiving
@@ -91,58 +91,6 @@ class Spool(Recorders, Receiving, Uploading, Reading):
 
         await self._transaction(Step.PROVE, work)
 
-    async def forget_due(self, now: float, retention_s: float) -> int:
-        """Delete audio whose retention is over; give back of how many recordings.
-
-        A recording whose deletion on its recorder was seen ``retention_s`` seconds before ``now`` or earlier is
-        forgotten. One that the cloud has had for that long is released: its recorder may be lost, or told to keep it.
-        """
-        rows = await self._db.read(
-            """
-            SELECT id, state FROM recordings WHERE state = 'confirmed' AND confirmed_at <= ?1
-            OR state IN ('stored', 'confirming') AND released_at IS NULL AND stored_at <= ?1 ORDER BY id
-            """,
-            (now - retention_s,),
-        )
-        count = 0
-        for row in rows:
-            due = self._forget if row["state"] == Custody.CONFIRMED else self._release
-            count += await due(row["id"])
-        await self._sweep_all()
-        self._take_ballast()
-        return count
-
-    async def _forget(self, recording_id: int) -> int:
-        async def work(tx: Transaction, row: Recording) -> None:
-            gone = tx.now if row.released_at is None else row.released_at
-            detail = {"size_bytes": row.size_bytes}
-            await move(tx, row, Step.FORGET, Custody.FORGOTTEN, Happened.FORGOTTEN, detail, released_at=gone)
-
-        return await self._drop_audio(Step.FORGET, recording_id, work)
-
-    async def _release(self, recording_id: int) -> int:
-        async def work(tx: Transaction, row: Recording) -> None:
-            detail = {"size_bytes": row.size_bytes, "cloud_id": row.cloud_id, "verified": row.verified}
-            await move(tx, row, Step.RELEASE, row.state, Happened.RELEASED, detail, released_at=tx.now)
-
-        return await self._drop_audio(Step.RELEASE, recording_id, work)
-
-    async def _drop_audio(
-        self, step: Step, recording_id: int, drop: Callable[[Transaction, Recording], Awaitable[None]]
-    ) -> int:
-        """Write down that the audio goes, durably, and only then delete it in slices."""
-
-        async def work(tx: Transaction) -> int:
-            row = await load(tx, recording_id)
-            if row.state not in sources_of(step):
-                return 0  # it was listed again, or its deletion was seen, in between
-            await drop(tx, row)
-            return 1
-
-        count = await self._transaction(step, work)
-        await self._sweep(recording_id)
-        return count
-
     async def _recover(self) -> int:
         async def work(tx: Transaction) -> int:
             rows = await tx.fetch("SELECT * FROM recordings WHERE state = 'receiving'")
@@ -151,14 +99,3 @@ class Spool(Recorders, Receiving, Uploading, Reading):
             return len(rows)
 
         return await self._transaction(Step.RECOVER, work)
-
-    async def _sweep_all(self) -> None:
-        """Delete audio that an interrupted sweep or a crash left behind."""
-        rows = await self._db.read(
-            """
-            SELECT DISTINCT recording_id FROM audio JOIN recordings ON recordings.id = recording_id
-            WHERE released_at IS NOT NULL OR sha256 IS NULL AND state <> 'receiving'
-            """
-        )
-        for row in rows:
-            await self._sweep(row["recording_id"])
