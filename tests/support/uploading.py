@@ -31,21 +31,28 @@ def speech(size: int = 10_000, seed: int = 0) -> bytes:
 
 
 @dataclass
+class HubClock:
+    """A hub's clock, which a test sets by its offset from the cloud's."""
+
+    offset_s: float = 0.0
+
+    def __call__(self) -> float:
+        """Unix seconds."""
+        return cloud_clock() + self.offset_s
+
+
+@dataclass
 class Hub:
-    """One hub's upload side. ``wall`` is the hub's clock: the cloud's, plus ``wall_offset_s``."""
+    """One hub's upload side."""
 
     cloud: EmulatedCloud
     spool: Spool
     api: BotaApi
     settings: CloudSettings
     timing: Timing
-    wall_offset_s: float = 0.0
+    wall: HubClock
     sent: dict[int, bytes] = field(default_factory=dict)
     """What was captured, by the recording's number."""
-
-    def wall(self) -> float:
-        """The hub's clock."""
-        return cloud_clock() + self.wall_offset_s
 
     async def capture(
         self, number: int = 1, data: bytes | None = None, *, serial: str = SERIAL, started_at: int = 1_790_000_000
@@ -126,11 +133,12 @@ class Hub:
 @asynccontextmanager
 async def second_hub(directory: Path, first: Hub) -> AsyncIterator[Hub]:
     """Another hub of the same project; or the same one after its spool was lost."""
+    wall = HubClock()
     async with (
-        Spool.open(settings_for(directory), cloud_clock) as spool,
-        BotaApi(first.settings, SecretStr(first.cloud.api_key), cloud_clock, limits=GENEROUS, rng=Random(2)) as api,
+        Spool.open(settings_for(directory), wall) as spool,
+        BotaApi(first.settings, SecretStr(first.cloud.api_key), wall, limits=GENEROUS, rng=Random(2)) as api,
     ):
-        yield Hub(first.cloud, spool, api, first.settings, first.timing)
+        yield Hub(first.cloud, spool, api, first.settings, first.timing, wall)
 
 
 def cloud_clock() -> float:
@@ -167,9 +175,9 @@ async def hub(
         cloud_settings = CloudSettings(
             **({"api_base": cloud.api_base, "s3_hosts": (cloud.s3_host,)} | (settings or {}))
         )
-        api_key = SecretStr(key or cloud.api_key)
+        api_key, wall = SecretStr(key or cloud.api_key), HubClock()
         async with (
-            Spool.open(settings_for(directory), cloud_clock) as spool,
-            BotaApi(cloud_settings, api_key, cloud_clock, limits=limits, rng=Random(1)) as api,
+            Spool.open(settings_for(directory), wall) as spool,
+            BotaApi(cloud_settings, api_key, wall, limits=limits, rng=Random(1)) as api,
         ):
-            yield Hub(cloud, spool, api, cloud_settings, timing or Timing())
+            yield Hub(cloud, spool, api, cloud_settings, timing or Timing(), wall)

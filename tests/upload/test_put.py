@@ -114,14 +114,14 @@ async def test_a_kept_url_is_not_used_past_its_time(tmp_path: Path) -> None:
 async def test_urls_that_arrive_expired_are_not_sent_to(tmp_path: Path) -> None:
     """Expiry is judged before a byte is sent, by the server's clock, though the hub's is a year off."""
     async with hub(tmp_path, url_life_s=30) as it:
-        it.wall_offset_s = -365 * 86_400.0
+        it.wall.offset_s = -365 * 86_400.0
         it.cloud.faults.add(URL, Slow(delay_s=40), times=3)
         await it.capture()
         async with it.running():
             waiting = await it.waiting_for("cloud_url_expired")
             assert it.cloud.counters.calls[PUT] == 0
             assert waiting.state is Custody.CREATED
-        it.wall_offset_s = 0.0
+        it.wall.offset_s = 0.0
         await it.upload()
         await it.assert_stored_once()
 

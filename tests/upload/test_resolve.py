@@ -130,6 +130,21 @@ async def test_a_recorder_set_up_later_is_no_stranger_for_a_day(tmp_path: Path) 
                     await it.spool.wait_for_change(it.spool.revision)
 
 
+async def test_a_clock_that_was_set_back_delays_no_question(tmp_path: Path) -> None:
+    """Asked while the hub's clock stood a year ahead: the next question does not wait for that year."""
+    async with hub(tmp_path) as it:
+        it.wall.offset_s = 365 * 86_400.0
+        await meet(it, "BP000002")
+        async with it.running(it.registrar()):
+            assert await all_resolved(it) == {"BP000002": Membership.STRANGER}
+        it.wall.offset_s = 0.0
+        it.cloud.devices.register("BP000002")
+        await meet(it, "BP000002")
+        async with it.running(it.registrar()):
+            await asyncio.sleep(120)
+            assert await memberships(it) == {"BP000002": Membership.BOUND}
+
+
 async def test_recorders_that_left_are_not_asked_about(tmp_path: Path) -> None:
     """What has not been seen for an hour costs no calls."""
     async with hub(tmp_path) as it:

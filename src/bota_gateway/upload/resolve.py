@@ -42,10 +42,10 @@ def binding_of(device: CloudDevice) -> Binding:
     return Binding(membership, device.id, device.end_user_id, device.binding_generation)
 
 
-def due_at(recorder: RecorderRecord, stranger_recheck_s: float) -> float:
+def due_at(recorder: RecorderRecord, stranger_recheck_s: float, now: float) -> float:
     """Unix time at which the cloud should be asked about a recorder again; it is asked only while in use."""
-    if recorder.binding_checked_at is None:
-        return 0.0
+    if recorder.binding_checked_at is None or recorder.binding_checked_at > now:
+        return 0.0  # never asked; or asked in the future, which means that the clock was set back since
     again_after = {
         Membership.UNRESOLVED: 0.0,
         Membership.BOUND: BOUND_RECHECK_S,
@@ -143,7 +143,7 @@ class Registrar:
             return math.inf
         if now - recorder.last_seen_at > IN_USE_S:
             return math.inf
-        wait = due_at(recorder, self._settings.visits.stranger_recheck_s) - now
+        wait = due_at(recorder, self._settings.visits.stranger_recheck_s, now) - now
         failure = self._failures.get(serial)
         return wait if failure is None else max(wait, failure.again_at - asyncio.get_running_loop().time())
 
