@@ -23,10 +23,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Says at how many points the gateway died."""
+    """Says at how many points the gateway died, and the figures of tests that count something."""
     counts = Counter[str]()
     for report in (*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")):
         counts.update({name: count for name, count in report.user_properties if name.startswith("crash_")})
+        for name, told in report.user_properties:
+            if name == "figures":
+                terminalreporter.write_line(str(told))
     if counts:
         terminalreporter.write_line(
             f"crash points: {counts['crash_points']:,} enumerated, {counts['crash_runs']:,} that differ were died at, "
