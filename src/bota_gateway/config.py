@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic_settings.exceptions import SettingsError
 
 from bota_gateway.errors import ConfigError
 
@@ -299,6 +300,11 @@ def load(path: Path | None, environ: Mapping[str, str] = os.environ) -> Settings
 
     try:
         settings = FromFile()
+    except SettingsError as unreadable:  # names the section, and repeats no value
+        raise ConfigError(
+            f"The environment: {unreadable}.",
+            remedy=f"Write lists and tables there as JSON, such as {ENV_PREFIX}RADIO__ADAPTERS='[\"hci0\"]'.",
+        ) from None
     except ValidationError as invalid:
         where = f"{path}: " if path else ""
         raise ConfigError(where + "; ".join(_problems(invalid)) + ".") from None

@@ -62,6 +62,16 @@ def test_an_unknown_environment_variable_is_named_with_the_nearest_known_one() -
         config.load(None, {"BOTA_GATEWAY_CLUOD__API_KEY": KEY})
 
 
+@pytest.mark.parametrize("name", ["RADIO__ADAPTERS", "RECORDERS__MAP", "CLOUD"])
+def test_a_list_in_the_environment_that_is_no_json_is_named(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Its section and the form it must have are said, and not what stands in it."""
+    monkeypatch.setenv(f"BOTA_GATEWAY_{name}", KEY)
+    with pytest.raises(ConfigError, match=name.partition("__")[0].lower()) as refused:
+        config.load(None)
+    assert "JSON" in refused.value.next_step
+    assert KEY not in str(refused.value)
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
