@@ -74,6 +74,35 @@ async def test_a_damaged_page_is_harmless_or_ends_in_a_new_spool(
     assert (kept / "why.txt").read_text("utf-8")
 
 
+async def test_an_index_that_lacks_rows_is_found(settings: SpoolSettings) -> None:
+    """Its pages are in order, yet what it no longer names would never be uploaded: that is damage, too."""
+    await fill(settings)
+    path = settings.directory / DATABASE_NAME
+    database = sqlite3.connect(path)
+    (root,) = database.execute("SELECT rootpage FROM sqlite_master WHERE name = 'recordings_by_state'").fetchone()
+    database.close()
+    overwrite(path, root - 1, bytes.fromhex("0a 0000 0000 1000 00"))  # a leaf of an index, without entries
+    await open_once(settings)
+    (kept,) = set_aside_in(settings)
+    assert "recordings_by_state" in (kept / "why.txt").read_text("utf-8")
+
+
+async def test_a_full_disk_does_not_keep_a_damaged_spool_in_place(
+    settings: SpoolSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What can't be written down beside it is in the log; the database itself is only renamed."""
+    settings.directory.mkdir()
+    (settings.directory / DATABASE_NAME).write_bytes(noise(100))
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    await open_once(settings)
+    (kept,) = set_aside_in(settings)
+    assert [path.name for path in kept.iterdir()] == [DATABASE_NAME]
+
+
 async def test_a_file_that_is_no_database(settings: SpoolSettings) -> None:
     """Rubbish is kept byte by byte under the time of its finding, what was done is said, and a new spool works."""
     settings.directory.mkdir()

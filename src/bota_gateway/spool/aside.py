@@ -42,7 +42,8 @@ def set_aside(directory: Path, reason: str, now: float) -> Path:
     """
     try:
         aside = _new_directory(directory, now)
-        (aside / "why.txt").write_text(reason + "\n", "utf-8")
+        with suppress(OSError):  # a full disk must not keep the gateway down; the log says it, too
+            (aside / "why.txt").write_text(reason + "\n", "utf-8")
         _move(directory, aside)
         size = (aside / DATABASE_NAME).stat().st_size
     except OSError as error:
