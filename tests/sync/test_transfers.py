@@ -325,19 +325,22 @@ async def test_more_than_65536_packets_arrive_whole(tmp_path: Path) -> None:
         assert row.sha256 == held.sha256
 
 
-async def test_a_full_spool_stops_pulling_and_says_so(tmp_path: Path) -> None:
-    """No room: nothing is begun, the recorder keeps everything, and what is stored is still confirmed."""
+async def test_a_recording_without_room_is_not_begun_and_holds_up_no_smaller_one(tmp_path: Path) -> None:
+    """The recorder keeps it and says why; what fits is pulled, and what is stored is confirmed."""
     air = VirtualRadio(bytes_per_s=500_000)
-    held = [stored(1, size=100_000), stored(2, size=14 << 20), stored(3, size=14 << 20)]
+    held = [stored(1), stored(2, size=14 << 20), stored(3)]
     async with (
         SimRecorder(air, serial=SERIAL, recordings=held) as recorder,
-        hub_with(tmp_path, air, spool={"max_bytes": 20 << 20}) as hub,
+        hub_with(tmp_path, air, spool={"max_bytes": 16 << 20}) as hub,
     ):
         record = await hub.waiting_for(SERIAL, "spool_full")
         assert record.attempts == 0
-        assert recorder.seen.starts == [ONE, TWO]
-        states = await hub.states()
-        assert (states[ONE], states["00000003"]) == (Custody.CONFIRMED, Custody.LISTED)
+        assert recorder.seen.starts == [ONE, "00000003"]
+        assert await hub.states() == {
+            ONE: Custody.CONFIRMED,
+            TWO: Custody.LISTED,
+            "00000003": Custody.CONFIRMED,
+        }
 
 
 async def test_a_spool_that_fills_up_in_mid_transfer_aborts_it(tmp_path: Path) -> None:

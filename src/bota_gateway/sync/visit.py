@@ -247,11 +247,16 @@ class Visit:
             self._link, hub.spool, hub.settings.wire, self._record.binding, self._progress, hub.now, hub.rng
         )
         failures = 0
+        no_room: Left | None = None
         for count, row in enumerate(rows):
             if clock() - self._began > hub.settings.visits.at_most_s:
                 return Left(Reason.TIME_UP, f"{len(rows) - count} recordings follow in the next visit.")
             try:
                 await hub.spool.has_room(row.size_kib * 1024)
+            except SpoolFullError as error:
+                no_room = Left(Reason.SPOOL_FULL, error.message)
+                continue  # a smaller one may fit
+            try:
                 with bound_contextvars(recording=row.key.file_id):
                     await puller.pull(row)
                 self.pulled += 1
@@ -265,7 +270,7 @@ class Visit:
                 if failures >= FAILURES_IN_A_ROW:
                     raise
             await self._confirm((await self._replan()).confirm)
-        return None
+        return no_room
 
     async def _linger(self) -> None:
         """Wait a few seconds for uploads of this recorder that may be about to finish, to confirm in this visit."""
