@@ -12,13 +12,14 @@ import pytest
 import bota_gateway
 from bota_gateway.errors import SpoolLockedError, SpoolTooNewError
 from bota_gateway.model import Custody
+from bota_gateway.radio.const import SCAN_STOP_S, SILENT_S
 from bota_gateway.sim.cloud.faults import Status
 from bota_gateway.sim.options import StoredRecording
 from bota_gateway.sim.recorder import SimRecorder
 from bota_gateway.spool import Spool
 from bota_gateway.upload import Registrar
 from support.spooling import happened
-from support.world import Running, World, speech, wall
+from support.world import ADAPTER, Running, World, speech, wall
 
 pytestmark = pytest.mark.virtual_time
 
@@ -141,6 +142,24 @@ async def test_uploads_go_on_without_an_adapter(tmp_path: Path) -> None:
         assert problem["remedy"]
         assert 0 < problem["next_attempt_in_s"] <= 60
         assert "radio in trouble" in answer["summary"]
+
+
+async def test_an_adapter_that_is_switched_off_is_told_and_used_again(tmp_path: Path) -> None:
+    """Status names it, why, and when it is tried again; switched on it scans, and what waited is fetched."""
+    async with World.open(tmp_path) as world, world.gateway() as running:
+        assert running.device is not None
+        assert (await told(running, "status"))["health"] == "ok"
+        await running.device.power_off()
+        await asyncio.sleep(SILENT_S + SCAN_STOP_S)
+        answer = await told(running, "status")
+        assert answer["health"] == "failing"
+        (problem,) = answer["problems"]
+        assert (problem["part"], problem["code"]) == (ADAPTER, "radio_scan_failed")
+        assert problem["next_attempt_in_s"] is not None
+        await world.recorder(SERIAL, speech(1))
+        await running.device.power_on()
+        await running.all_in(Custody.CONFIRMED)
+        assert (await told(running, "status"))["health"] == "ok"
 
 
 async def test_a_part_that_crashes_is_told_and_comes_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

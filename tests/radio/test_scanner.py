@@ -204,11 +204,14 @@ async def test_a_scanner_that_will_not_start_is_tried_again_ever_more_rarely() -
     with capture_logs() as logs:
         async with scanning(air) as scanner:
             await asyncio.sleep(600)
-            assert scanner.last_error == "[org.bluez.Error.NotReady] Resource Not Ready"
+            assert scanner.trouble is not None
+            assert "[org.bluez.Error.NotReady] Resource Not Ready" in scanner.trouble.error.message
+            assert "rfkill" in scanner.trouble.error.next_step
+            assert 0 < scanner.trouble.again_at - asyncio.get_running_loop().time() <= SCAN_RETRY_LONGEST_S
             air.scan_start = FakeAir().scan_start
             await asyncio.sleep(SCAN_RETRY_LONGEST_S)
             assert air.scanners
-            assert scanner.last_error is None
+            assert scanner.trouble is None
             assert scanner.counters.silences == 0, "not scanning is not silence"
             assert scanner.counters.failures == len([entry for entry in logs if entry["event"] == "scan_failed"])
     waits = [entry["retry_in_s"] for entry in logs if entry["event"] == "scan_failed"]

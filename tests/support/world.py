@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bumble.device import Device
 from pydantic import SecretStr
 
 from bota_gateway.config import LogSettings, Settings
@@ -51,6 +52,8 @@ class Running:
     gateway: Gateway
     task: asyncio.Task[None]
     socket: Path
+    device: Device | None
+    """Below its adapter, if that is ours."""
 
     async def until(self, condition: Callable[[], Any], *, within: float = 300.0) -> Any:
         """Wait until ``condition`` gives something true (it may be async); asked again at each change of the spool.
@@ -158,7 +161,8 @@ class World:
     async def gateway(self, *, adapters: bool = True, **sections: Mapping[str, Any]) -> AsyncIterator[Running]:
         """Run a gateway until the block ends; ``adapters=False`` leaves it those that its settings name."""
         settings = self.settings(**sections)
-        own = [Adapter(ADAPTER, None, *backends(await self.air.adapter(ADAPTER)))] if adapters else None
+        device = await self.air.adapter(ADAPTER) if adapters else None
+        own = [Adapter(ADAPTER, None, *backends(device))] if device else None
         gateway = Gateway(
             settings, SecretStr(self.cloud.api_key), adapters=own, now=wall, clock_is_trusted=lambda: True, seed=1
         )
@@ -167,7 +171,7 @@ class World:
         try:
             await asyncio.wait({task, ready}, return_when=asyncio.FIRST_COMPLETED)
             if not task.done():
-                yield Running(gateway, task, settings.status.socket)
+                yield Running(gateway, task, settings.status.socket, device)
             gateway.stop()
             await task
         finally:

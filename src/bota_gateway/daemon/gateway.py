@@ -22,7 +22,7 @@ from bota_gateway.daemon.supervise import Down, keep_running
 from bota_gateway.daemon.systemd import ServiceManager
 from bota_gateway.errors import SpoolCorruptError, SpoolError, SpoolWriteError
 from bota_gateway.model import WallClock
-from bota_gateway.radio import Adapter, Radio, open_adapters
+from bota_gateway.radio import Adapter, Radio, ScanTrouble, open_adapters
 from bota_gateway.spool import Spool
 from bota_gateway.status.report import Report
 from bota_gateway.status.server import StatusServer
@@ -71,16 +71,23 @@ class Gateway:
         self._clock_is_trusted = clock_is_trusted
         self._rng = random.Random(seed)  # noqa: S311 - jitter, not a secret
         self._stop = asyncio.Event()
-        self.failing: dict[str, Down] = {}
-        """Parts that are down, why, and until when."""
+        self._down: dict[str, Down] = {}
+        """Parts that are down, by their names."""
         self._manager = ServiceManager()
         self.ready = asyncio.Event()
         """Set once the spool is open and the parts have been started."""
         self.spool: Spool
         """Open while ``run`` runs, from ``ready`` on."""
+        self._radio: Radio | None = None
         self._rounds: Rounds | None = None
         self._uploader: Uploader | None = None
         self._api: BotaApi | None = None
+
+    @property
+    def failing(self) -> dict[str, Down | ScanTrouble]:
+        """What is down, why and until when: parts of the daemon, and adapters that do not scan."""
+        scanners = self._radio.scanners if self._radio else {}
+        return {**self._down, **{name: one.trouble for name, one in scanners.items() if one.trouble}}
 
     @property
     def uploads(self) -> list[Working]:
@@ -148,7 +155,7 @@ class Gateway:
             "housekeeping": self._tidy,
             "watchdog": lambda: self._live(report),
         }
-        return {name: keep_running(name, run, self.failing) for name, run in runs.items()}
+        return {name: keep_running(name, run, self._down) for name, run in runs.items()}
 
     async def _once_durable(self, run: Callable[[], Awaitable[None]]) -> None:
         """Nothing is pulled or uploaded again before the disk has shown that it keeps what is written."""
@@ -182,13 +189,13 @@ class Gateway:
         async with self._opened() as adapters:
             radio = Radio(adapters, self._settings.radio, self._now)
             rounds = Rounds(radio, self.spool, self._settings, self._now, self._clock_is_trusted, self._rng)
-            self._rounds = rounds
+            self._radio, self._rounds = radio, rounds
             try:
                 async with asyncio.TaskGroup() as parts:
                     parts.create_task(radio.run(), name="scanner")
                     parts.create_task(rounds.run(), name="rounds")
             finally:
-                self._rounds = None
+                self._radio = self._rounds = None
 
     def _opened(self) -> AbstractAsyncContextManager[Sequence[Adapter]]:
         return open_adapters(self._settings.radio) if self._adapters is None else nullcontext(self._adapters)

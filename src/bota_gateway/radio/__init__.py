@@ -11,6 +11,7 @@ from bota_gateway.radio.link import Link
 from bota_gateway.radio.notifications import NotificationStream
 from bota_gateway.radio.opening import open_adapters
 from bota_gateway.radio.radio import Radio
+from bota_gateway.radio.scanner import ScanTrouble
 from bota_gateway.radio.sightings import Sighting
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "Link",
     "NotificationStream",
     "Radio",
+    "ScanTrouble",
     "Sighting",
     "back_off_s",
     "discover_adapters",

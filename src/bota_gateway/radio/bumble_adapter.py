@@ -4,6 +4,7 @@
 ``bumble:usb:0`` is a dongle that BlueZ does not hold.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -25,7 +26,7 @@ async def bumble_adapter(name: str, transport_name: str) -> AsyncIterator[Adapte
     """The adapter behind a transport in bumble's words, powered on while the block runs.
 
     Raises:
-        AdapterError: nothing answers there.
+        AdapterError: nothing answers there; or, out of the block and in a group, it went away.
     """
     try:
         transport = await open_transport(transport_name)
@@ -33,8 +34,24 @@ async def bumble_adapter(name: str, transport_name: str) -> AsyncIterator[Adapte
         raise AdapterError(
             f"There is no controller at {name}: {error}.", remedy="Check the transport in radio.adapters."
         ) from error
-    async with transport:
+    async with transport, _while_there(name, transport.source.terminated):
         device = Device.with_hci(name, hci.Address(OWN_ADDRESS), transport.source, transport.sink)
         await device.power_on()
         scanner, client = backends(device)
         yield Adapter(name, OWN_ADDRESS, scanner, client)
+
+
+@asynccontextmanager
+async def _while_there(name: str, terminated: asyncio.Future[None]) -> AsyncIterator[None]:
+    """End the block by an error when the controller goes away: its host would wait for it without a word."""
+
+    async def watch() -> None:
+        await asyncio.shield(terminated)
+        raise AdapterError(f"The controller at {name} went away.", remedy="Check the transport in radio.adapters.")
+
+    async with asyncio.TaskGroup() as group:
+        watching = group.create_task(watch(), name=f"watch {name}")
+        try:
+            yield
+        finally:
+            watching.cancel()

@@ -65,7 +65,7 @@ class Scanner(BaseBleakScanner):
         except BaseException as error:
             self._forget()
             if isinstance(error, core.BaseBumbleError):
-                raise BleakError(f"Scanning could not be started: {error}") from error
+                raise BleakError(f"Scanning could not be started: {str(error) or type(error).__name__}") from error
             raise
 
     async def stop(self) -> None:

@@ -81,7 +81,7 @@ class Radio:
 
     @property
     def scanners(self) -> Mapping[str, Scanner]:
-        """By adapter name, for status and health: counters and the last error."""
+        """By adapter name, for status and health: counters, and why one does not scan."""
         return {name: station.scanner for name, station in self._stations.items()}
 
     async def wait_for_change(self, since: int) -> int:

@@ -10,6 +10,7 @@ from bleak import BleakScanner
 from bleak.backends.device import BLEDevice
 from bleak.backends.scanner import AdvertisementData
 
+from bota_gateway.errors import AdapterError
 from bota_gateway.radio.adapters import Adapter, find_again
 from bota_gateway.radio.bounded import bounded, uninterrupted
 from bota_gateway.radio.classify import BACKEND_FAILURES, advise, classify, describe
@@ -44,6 +45,15 @@ class ScanCounters:
     """Advertisements, of anybody."""
 
 
+@dataclass(frozen=True, slots=True)
+class ScanTrouble:
+    """An adapter that does not scan although it should."""
+
+    error: AdapterError
+    again_at: float
+    """Loop time of the next try."""
+
+
 class Scanner:
     """Scans while `run` runs, except while a `paused` block is open.
 
@@ -71,8 +81,8 @@ class Scanner:
         self._troubled = True
         """The next start is worth a line in the log: the first one, or after a failure or silence."""
         self.counters = ScanCounters()
-        self.last_error: str | None = None
-        """Why it does not scan, in words; None while all is well."""
+        self.trouble: ScanTrouble | None = None
+        """Why it does not scan; None while all is well."""
 
     @property
     def scanning(self) -> bool:
@@ -179,7 +189,7 @@ class Scanner:
         self._mark = asyncio.get_running_loop().time()
         self._failures = 0
         self.counters.starts += 1
-        self.last_error = None
+        self.trouble = None
         if self._troubled:
             log.info("scan_started", adapter=self._adapter.name)
         self._troubled = False
@@ -202,7 +212,12 @@ class Scanner:
         self._failures += 1
         self.counters.failures += 1
         self._troubled = True
-        self.last_error = describe(error)
+        self.trouble = ScanTrouble(
+            AdapterError(
+                f"{self._adapter.name} can't scan: {describe(error)}.", code="radio_scan_failed", remedy=advise(error)
+            ),
+            asyncio.get_running_loop().time() + wait,
+        )
         log.warning(
             "scan_failed",
             adapter=self._adapter.name,

@@ -1,0 +1,36 @@
+"""An adapter that another process offers: there, not there, and gone."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from bumble.transport import open_transport
+
+from bota_gateway.config import RadioSettings
+from bota_gateway.errors import AdapterError
+from bota_gateway.radio import open_adapters
+from bota_gateway.sim.virtual_radio import VirtualRadio
+
+
+async def test_an_offered_adapter_is_used_and_its_loss_ends_the_block(tmp_path: Path) -> None:
+    """While it is there the block runs; when the other side goes away the block ends by an error that names it."""
+    radio = VirtualRadio()
+    async with await open_transport(f"unix-server:{tmp_path}/hci") as offered:
+        radio.attach("hub", offered, public_address="00:11:22:33:44:55")
+        name = f"bumble:unix-client:{tmp_path}/hci"
+        with pytest.raises(ExceptionGroup) as gone:  # noqa: PT012 - the block is the point
+            async with open_adapters(RadioSettings(adapters=(name,))) as (adapter,):
+                assert adapter.name == name
+                offered.sink.transport.close()
+                await asyncio.Event().wait()
+        offered.server.close()  # bumble forgets to
+    assert gone.group_contains(AdapterError, match="went away")
+    radio.close()
+
+
+async def test_an_adapter_that_nobody_offers_is_an_error(tmp_path: Path) -> None:
+    """The transport is named, with what to check."""
+    with pytest.raises(AdapterError, match="nowhere") as refused:
+        async with open_adapters(RadioSettings(adapters=(f"bumble:unix-client:{tmp_path}/nowhere",))):
+            pass
+    assert "radio.adapters" in refused.value.next_step
