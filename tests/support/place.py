@@ -42,6 +42,7 @@ class Place:
     config: Path
     held: Sequence[bytes]
     """What the recorder holds at first."""
+    _recorder_command: Sequence[str | Path]
 
     @classmethod
     @asynccontextmanager
@@ -49,20 +50,17 @@ class Place:
         cls, directory: Path, held: Sequence[bytes], *, kilobytes_per_s: float = 1000, made: Sequence[int] = ()
     ) -> AsyncIterator["Place"]:
         """Put up the cloud, and one recorder that holds ``held`` and made-up recordings of ``made`` bytes."""
-        files: list[str | Path] = []
+        port = free_port()
+        command: list[str | Path] = ["sim", "recorder", "--transport", f"virtual:tcp-server:127.0.0.1:{port}"]
+        command += ["--serial", SERIAL, "--rate", str(kilobytes_per_s)]
         for number, data in enumerate(held):
             path = directory / f"recording-{number}"
             path.write_bytes(data)
-            files += ["--recording", path]
+            command += ["--recording", path]
         for size in made:
-            files += ["--bytes", str(size)]
-        port = free_port()
-        transport = f"virtual:tcp-server:127.0.0.1:{port}"
+            command += ["--bytes", str(size)]
         sim_cloud = program("sim", "cloud", "--json", "--directory", directory / "cloud", "--register", SERIAL)
-        sim_recorder = program(
-            *("sim", "recorder", "--transport", transport, "--serial", SERIAL, "--rate", str(kilobytes_per_s), *files)
-        )
-        async with sim_cloud as cloud, sim_recorder as recorder:
+        async with sim_cloud as cloud, program(*command) as recorder:
             where = json.loads(await cloud.line('"control"'))
             await recorder.line("on the air")
             config = directory / "config.toml"
@@ -74,12 +72,16 @@ class Place:
                 f"[radio]\nadapters = ['bumble:tcp-client:127.0.0.1:{port}']\n"
                 f"[status]\nsocket = '{hub}/status.sock'\n[log]\nformat = 'json'\nlevel = 'debug'\n"
             )
-            yield cls(directory, cloud, recorder, where, config, held)
+            yield cls(directory, cloud, recorder, where, config, held, command)
 
     @property
     def socket(self) -> Path:
         """Where the hub's gateway answers."""
         return self.directory / "hub" / "status.sock"
+
+    def another_recorder(self) -> AbstractAsyncContextManager[Program]:
+        """The same recorder with the same recordings once more, in the place of one that has ended."""
+        return program(*self._recorder_command)
 
     def gateway(self) -> AbstractAsyncContextManager[Program]:
         """The hub's gateway, started."""

@@ -89,6 +89,24 @@ async def test_a_kill_in_mid_upload_leaves_one_recording_in_the_cloud(place: Pla
     await place.assert_stored_once()
 
 
+async def test_an_adapter_that_goes_away_in_mid_transfer_is_told_and_used_again(place: Place) -> None:
+    """Status names it with the next try; when it is back the job goes on, in the same daemon."""
+    async with place.gateway() as hub:
+        await hub.event("transfer_started", expected_kib=-(-LONG // 1024))
+        await place.received(1000)
+        place.recorder.signal(signal.SIGKILL)
+        await place.recorder.end()
+        now = await place.until(lambda now: now["problems"], "status")
+        (problem,) = now["problems"]
+        assert (problem["part"], problem["code"]) == ("radio", "radio_no_adapter")
+        assert problem["next_attempt_in_s"] is not None
+        async with place.another_recorder() as again:
+            await again.line("on the air")
+            await place.all_confirmed()
+            assert (await place.ask("status"))["health"] == "ok"
+    await place.assert_stored_once()
+
+
 async def test_a_second_daemon_on_the_same_spool_exits_3(place: Place) -> None:
     """It names the process that holds the spool, and that one goes on undisturbed."""
     async with place.gateway() as hub:
