@@ -187,6 +187,14 @@ async def test_an_upload_trigger_is_answered(answer: int | None, heard: list[byt
         assert visit.heard.get(uuids.TRANSFER_STATUS, []) == heard
 
 
+async def test_an_upload_trigger_without_a_status_characteristic_is_silence() -> None:
+    """A recorder that lacks the characteristic for its answer takes the trigger all the same."""
+    hub, recorder = await place(absent=frozenset({Group.TRANSFER_STATUS}))
+    async with recorder, hub.visit(recorder.address) as visit:
+        await visit.write(trigger_upload())
+        assert await visit.list()
+
+
 # -- list -------------------------------------------------------------------------------------------------------------
 
 

@@ -95,8 +95,9 @@ class Firmware:
         self._changed()
 
     def notify(self, characteristic: str, value: bytes) -> bool:
-        """Notifies the central, if there is one and it has subscribed."""
-        return self.peer is not None and self.peer.notify(self.handles[characteristic], value)
+        """Notifies the central, if there is one, it has subscribed, and this recorder has the characteristic."""
+        handle = self.handles.get(characteristic)
+        return self.peer is not None and handle is not None and self.peer.notify(handle, value)
 
     # -- the table ----------------------------------------------------------------------------------------------------
 
