@@ -1,10 +1,12 @@
 """The world judged: gateways that were spoilt on purpose are found out, and the dead have no effects."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import structlog
 
@@ -111,16 +113,45 @@ def test_a_spoilt_gateway_is_found_out(
     assert wrong in {violation.wrong for violation in run(scenario, *deaths).violations}
 
 
-def test_a_new_effect_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A write that stands on no list makes the run say so."""
+async def writes_another_word(visit: Visit) -> None:
+    await visit._link.write(uuids.TRANSFER_CONTROL, b"\x03")
+
+
+async def asks_another_server(_visit: Visit) -> None:
+    async with httpx.AsyncClient() as client:
+        with suppress(httpx.HTTPError):
+            await client.get("http://127.0.0.1:9/")
+
+
+async def writes_by_itself(visit: Visit) -> None:
+    await visit._hub.spool._db._db.execute_fetchall("UPDATE recorders SET name = 'Pin'")
+
+
+async def keeps_a_file(visit: Visit) -> None:
+    Path(visit._hub.settings.spool.directory, "notes.txt").touch()  # noqa: ASYNC240 - nothing waits for it
+
+
+@pytest.mark.parametrize(
+    ("more", "kind"),
+    [
+        (writes_another_word, "write TRIGGER_UPLOAD"),
+        (asks_another_server, "TCP connection"),
+        (writes_by_itself, "SQL outside of a step: UPDATE"),
+        (keeps_a_file, "file notes.txt"),
+    ],
+)
+def test_a_new_effect_is_found_out(
+    more: Callable[[Visit], Awaitable[None]], kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An effect that stands on no list, or goes round the doors, makes the run say so."""
     confirm = Visit._confirm
 
-    async def thorough(visit: Visit, rows: Any) -> None:
-        await visit._link.write(uuids.TRANSFER_CONTROL, b"\x03")
+    async def inventive(visit: Visit, rows: Any) -> None:
+        await more(visit)
         await confirm(visit, rows)
 
-    monkeypatch.setattr(Visit, "_confirm", thorough)
-    assert run(PLAIN).unknown_effects == {"write TRIGGER_UPLOAD"}
+    monkeypatch.setattr(Visit, "_confirm", inventive)
+    assert run(PLAIN).unknown_effects == {kind}
 
 
 def test_what_is_lost_for_ever_does_not_look_like_rest(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,13 +13,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bota_gateway.spool.const import BALLAST_NAME, LOCK_NAME
 from support.crash_world import SETTLES_WITHIN_S, Death, Scenario, World, world
 from support.effects import Point
+from support.gathering import SPOOL_FILES
 from support.judge import Violation, Wrong, judge
 from support.one_thread import OneThreadLoop
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - a private directory is made in it
 """Spools are kept in memory where that is possible: what a disk keeps is not the question here."""
+
+
+KNOWN_FILES = {*SPOOL_FILES, LOCK_NAME, BALLAST_NAME}
+"""All that the gateway writes beside the spool's tables."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +87,12 @@ async def _run(directory: Path, scenario: Scenario, deaths: Sequence[Death], *, 
 
 
 def _unknown(it: World) -> set[str]:
-    return {kind for life in it.lives for kind in life.effects.unknown}
+    """Everything that went another way than through the doors, or through them under no known name."""
+    loop = asyncio.get_running_loop()
+    ways = set(loop.refused) if isinstance(loop, OneThreadLoop) else set()
+    kinds = {kind for life in it.lives for kind in life.effects.unknown}
+    files = {path.name for life in it.lives for path in life.spool.iterdir()} - KNOWN_FILES
+    return ways | kinds | {f"file {name}" for name in files}
 
 
 def again(scenario: Scenario, deaths: Sequence[Death]) -> str:

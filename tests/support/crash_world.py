@@ -23,6 +23,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
+import bota_gateway.spool.ballast
 import bota_gateway.spool.reading
 import bota_gateway.spool.receiving
 import bota_gateway.upload.tools
@@ -36,7 +37,7 @@ from bota_gateway.sim.options import Group, RecorderOptions, StoredRecording
 from bota_gateway.sim.virtual_radio import VirtualRadio
 from bota_gateway.spool import Spool
 from bota_gateway.status.server import Answer, StatusServer
-from support.doors import Pending, WatchedRecorder, WatchedTransport, watched_adapter
+from support.doors import Pending, WatchedRecorder, WatchedTransport, watch_statements, watched_adapter
 from support.effects import Effects, Moment, Point
 from support.evidence import Evidence
 from support.gathering import SPOOL_FILES, cloud_copies, copy_spool, diagnostics, digest_of, files_of, spool_facts
@@ -57,7 +58,7 @@ ADVERTISING_S = 4.0
 """Seldom, so that a run is not filled with advertisements; the standard allows up to 10.24 s."""
 
 AUDIO_ROW_BYTES = 4096
-"""A row of audio, and a piece of an upload, much smaller than in life: a recording of some packets has several."""
+"""A row of audio, a piece of an upload and the ballast, much smaller than in life: few packets make several rows."""
 
 SMALL_TABLE = frozenset(Group) - {Group.TIME_SYNC}
 """Characteristics that no visit uses are left out: they only cost time in discovery."""
@@ -337,9 +338,14 @@ class World:
         """The doors are in the product while the block runs."""
         open_spool, make_client = Spool.open, transport.make_client
 
-        def opened(settings: Any, now: Any) -> Any:
+        @asynccontextmanager
+        async def opened(settings: Any, now: Any) -> AsyncIterator[Spool]:
             life = LIFE.get(None)
-            return open_spool(settings, now, probe=life.effects.spool if life else None)
+            async with open_spool(settings, now, probe=life.effects.spool if life else None) as spool:
+                if life is not None:
+                    # Steps of the opening itself came before anybody could watch.
+                    watch_statements(spool._db._db._conn, life.effects, begun=life.effects.transactions)
+                yield spool
 
         def client(trust: Any, *, connections: int) -> httpx.AsyncClient:
             made, life = make_client(trust, connections=connections), LIFE.get()
@@ -355,6 +361,7 @@ class World:
             for room in (bota_gateway.spool.receiving, bota_gateway.spool.reading):
                 patch.setattr(room, "AUDIO_ROW_BYTES", AUDIO_ROW_BYTES)
             patch.setattr(bota_gateway.upload.tools, "PIECE_BYTES", AUDIO_ROW_BYTES)
+            patch.setattr(bota_gateway.spool.ballast, "BALLAST_BYTES", AUDIO_ROW_BYTES)
             yield
 
     def _is_api(self, url: httpx.URL) -> bool:

@@ -4,6 +4,7 @@ Nothing of the product is changed for it. HTTP is watched in httpx's transport, 
 the simulated recorder on the other, SQLite by the spool's own probe.
 """
 
+import sqlite3
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -151,3 +152,29 @@ class WatchedRecorder(SimRecorder):
         if isinstance(pdu, att.ATT_Write_Request):
             self._heard(self, pdu)
         super()._on_request(bearer, pdu)
+
+
+# -- SQLite ------------------------------------------------------------------------------------------------------------
+
+WRITES = ("INSERT", "UPDATE", "DELETE", "REPLACE", "CREATE", "ALTER", "DROP")
+
+
+def watch_statements(connection: sqlite3.Connection, effects: Effects, *, begun: int) -> None:
+    """Whatever writes outside of the spool's named transactions is an effect of no known kind.
+
+    Args:
+        connection: The spool's.
+        effects: Told of it.
+        begun: How many transactions have begun before.
+    """
+    opened = begun
+
+    def traced(statement: str) -> None:
+        nonlocal opened
+        verb = statement.lstrip().upper().split(maxsplit=1)[0] if statement.strip() else ""
+        if verb == "BEGIN":
+            opened += 1
+        elif verb in WRITES and not (connection.in_transaction and opened == effects.transactions):
+            effects.begin(f"SQL outside of a step: {verb}")
+
+    connection.set_trace_callback(traced)

@@ -102,6 +102,8 @@ class Effects:
     points: list[Point] = field(default_factory=list)
     under_way: list[str] = field(default_factory=list)
     """Effects that have left and that nobody has acted on yet."""
+    transactions: int = 0
+    """Begun by the spool under a name."""
     unknown: set[str] = field(default_factory=set)
     _count: Counter[str] = field(default_factory=Counter)
 
@@ -127,6 +129,7 @@ class Effects:
         kind = f"spool {step}"
         if moment is SpoolMoment.BEGUN:
             self._count[kind] += 1
+            self.transactions += 1
         self.reach(Point(kind, self._count[kind], moment))
 
 

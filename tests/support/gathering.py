@@ -64,8 +64,12 @@ def digest_of(path: Path | None) -> str | None:
 
 
 def copy_spool(source: Path, target: Path) -> None:
-    """The spool's files as a SIGKILL at this moment would leave them: what was written is in the kernel's hands."""
-    target.mkdir(parents=True, exist_ok=True)
+    """The directory as a SIGKILL at this moment would leave it: what was written is in the kernel's hands."""
+    shutil.copytree(source, target)
+
+
+def copy_database(source: Path, target: Path) -> None:
+    """Only what SQLite needs."""
     for name in SPOOL_FILES:
         if (source / name).exists():
             shutil.copyfile(source / name, target / name)
@@ -74,7 +78,7 @@ def copy_spool(source: Path, target: Path) -> None:
 def on_disk(directory: Path, serial: str, file_id: str) -> tuple[OnDisk, ...]:
     """The rows that a restart at this moment would find, read from a copy by SQLite alone."""
     with tempfile.TemporaryDirectory(dir=directory.parent) as temporary:
-        copy_spool(directory, Path(temporary))
+        copy_database(directory, Path(temporary))
         database = sqlite3.connect(Path(temporary, DATABASE_NAME))
         try:
             rows = database.execute(
@@ -116,7 +120,7 @@ async def _audio_digest(spool: Spool, row: Recording) -> str | None:
 async def diagnostics(ask: Answer, rows: list[Recording]) -> dict[str, bytes]:
     """What a running gateway answers to every question about it, by the question; refusals are answers, too."""
     questions: list[dict[str, object]] = [{"ask": "status"}, {"ask": "recorders"}, {"ask": "recordings"}]
-    questions += [{"ask": "timeline", "recording": f"{row.key.serial}/{row.key.file_id}"} for row in rows]
+    questions += [{"ask": "timeline", "recording": str(row.key)} for row in rows]
     answers = {}
     for question in questions:
         try:

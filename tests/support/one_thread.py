@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import aiosqlite.core
 import pytest
@@ -19,7 +19,40 @@ T = TypeVar("T")
 
 
 class OneThreadLoop(VirtualTimeLoop):
-    """Virtual time, and an executor without threads."""
+    """Virtual time, an executor without threads, and no way out of the process."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.refused: list[str] = []
+        """Ways out that somebody tried to go."""
+
+    def _refuse(self, way: str) -> NoReturn:
+        self.refused.append(way)
+        raise OSError(f"There is nothing outside of this process: {way}")
+
+    async def create_connection(self, *_args: Any, **_more: Any) -> NoReturn:
+        """Refused."""
+        self._refuse("TCP connection")
+
+    async def create_unix_connection(self, *_args: Any, **_more: Any) -> NoReturn:
+        """Refused."""
+        self._refuse("Unix connection")
+
+    async def create_datagram_endpoint(self, *_args: Any, **_more: Any) -> NoReturn:
+        """Refused."""
+        self._refuse("datagrams")
+
+    async def sock_connect(self, _socket: Any, _address: Any) -> NoReturn:
+        """Refused."""
+        self._refuse("socket connection")
+
+    async def subprocess_exec(self, *_args: Any, **_more: Any) -> NoReturn:
+        """Refused."""
+        self._refuse("other program")
+
+    async def subprocess_shell(self, *_args: Any, **_more: Any) -> NoReturn:
+        """Refused."""
+        self._refuse("other program")
 
     def run_in_executor(  # type: ignore[override]  # as in VirtualTimeLoop
         self, _executor: Executor | None, func: Callable[..., T], *args: Any
