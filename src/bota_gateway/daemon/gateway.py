@@ -115,6 +115,7 @@ class Gateway:
             ConfigError: when the configuration can't be used.
             SpoolError: when the spool can't be opened, is found damaged, or can't be written for ten minutes.
         """
+        lost: BaseException | None = None
         async with (
             Spool.open(self._settings.spool, self._now) as self.spool,
             BotaApi(self._settings.cloud, self._key, self._now) as api,
@@ -133,12 +134,14 @@ class Gateway:
                     log.info("gateway_stopping")
                     for task in tasks:
                         task.cancel()
-            except* (SpoolWriteError, SpoolCorruptError) as lost:
-                first = lost.exceptions[0]
-                while isinstance(first, BaseExceptionGroup):
-                    first = first.exceptions[0]
-                log.error("durability_lost", reason=str(first))  # noqa: TRY400 - the words say it, not the traceback
-                raise first from None
+            except* (SpoolWriteError, SpoolCorruptError) as failures:
+                lost = failures.exceptions[0]
+                while isinstance(lost, BaseExceptionGroup):
+                    lost = lost.exceptions[0]
+                log.error("durability_lost", reason=str(lost))  # noqa: TRY400 - the words say it, not the traceback
+            # Not from within except*: up to Python 3.11.3, which Debian 12 has, that wraps it in a group.
+            if lost is not None:
+                raise lost from None
         log.info("gateway_stopped")
 
     def _parts(self, api: BotaApi) -> dict[str, Any]:
