@@ -198,11 +198,11 @@ async def _stay(console: Console, world: "World", file_id: str) -> None:
     socket = world.settings.status.socket
     # scripts/demo installs into the clone, where no PATH leads.
     program = "bota-gateway" if shutil.which("bota-gateway") else sys.argv[0]
-    console.print("\nThe daemon keeps running. Ask it from another terminal, and end with Ctrl-C here:", soft_wrap=True)
-    for command in ("status", "recorders", "recordings", f"timeline {file_id}"):
-        console.print(f"  {program} {command} --socket {socket}", soft_wrap=True)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
+    console.print("\nThe daemon keeps running. Ask it from another terminal, and end with Ctrl-C here:", soft_wrap=True)
+    for command in ("status", "recorders", "recordings", f"timeline {file_id}"):
+        console.print(f"  {program} {command} --socket {socket}", soft_wrap=True)
     await stop.wait()

@@ -52,6 +52,7 @@ def cloud(
     async def serve() -> None:
         from bota_gateway.sim.cloud import CloudOptions, EmulatedCloud  # noqa: PLC0415 - needs the extra "sim"
 
+        stop = _stop_signal()
         chosen = CloudOptions(api_port=port, s3_port=s3_port, directory=directory)
         async with EmulatedCloud(profile, seed=seed, options=chosen) as emulated:
             for serial in serials:
@@ -70,7 +71,7 @@ def cloud(
                 click.echo(f"control: {emulated.control_base}\n\n# for the gateway's configuration:\n[cloud]")
                 click.echo(f'api_base = "{emulated.api_base}"\ns3_hosts = ["{emulated.s3_host}"]')
                 click.echo(f"# and in its environment: BOTA_GATEWAY_CLOUD__API_KEY={emulated.api_key}")
-            await _until_signal()
+            await stop.wait()
 
     _run(serve())
 
@@ -127,7 +128,7 @@ def recorder(
         else:
             serving = sim_recorders.serve_real(transport, serial, held, wrongs)
         task = asyncio.create_task(serving)
-        stopped = asyncio.create_task(_until_signal())
+        stopped = asyncio.create_task(_stop_signal().wait())
         done, _ = await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
         for one in (task, stopped):
             one.cancel()
@@ -147,12 +148,13 @@ def _serials(first: str, count: int) -> list[str]:
     return [f"{stem}{int(digits) + number:0{len(digits)}}" for number in range(count)]
 
 
-async def _until_signal() -> None:
+def _stop_signal() -> asyncio.Event:
+    """Set by Ctrl-C and SIGTERM; made before anything is said, because who reads that may stop it at once."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    await stop.wait()
+    return stop
 
 
 def _run(serving: Coroutine[None, None, None]) -> None:
