@@ -158,6 +158,11 @@ class GattError(RadioError):
     code = "radio_gatt_failed"
     remedy = "Nothing to do: the visit is repeated. If it stays, restart the recorder."
 
+    @property
+    def refused(self) -> bool:
+        """The recorder said no to this one thing, so that the next may well go; it was not silence."""
+        return self.error_code == self.code
+
 
 class RecorderError(GatewayError):
     """A recorder said something that can't be followed, or said nothing."""

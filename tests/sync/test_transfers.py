@@ -3,12 +3,16 @@
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
+from bota_gateway.errors import GattError
 from bota_gateway.model import Custody
+from bota_gateway.protocol.control import Opcode
 from bota_gateway.protocol.recording_list import ListEntry
+from bota_gateway.radio import Link
 from bota_gateway.sim.faults import Fault, FaultKind, Faults
 from bota_gateway.sim.options import RecorderOptions, ResultsOn, Sha, StoredRecording
 from bota_gateway.sim.recorder import SimRecorder
@@ -323,6 +327,29 @@ async def test_more_than_65536_packets_arrive_whole(tmp_path: Path) -> None:
     ):
         (row,) = await hub.all_in(Custody.CONFIRMED)
         assert row.sha256 == held.sha256
+
+
+@pytest.mark.parametrize("refused", [Opcode.START, Opcode.CONFIRM])
+async def test_a_command_refused_for_one_recording_holds_up_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: Opcode
+) -> None:
+    """The oldest is never given, or never let go: the others are pulled and confirmed, and no visit fails."""
+    air = VirtualRadio(bytes_per_s=60_000)
+    real = Link.write
+
+    async def refusing(link: Link, uuid: str, value: bytes, **more: Any) -> None:
+        if value[:5] == bytes([refused]) + bytes.fromhex(ONE):
+            raise GattError(f"Recorder refused writing {uuid}.")
+        await real(link, uuid, value, **more)
+
+    monkeypatch.setattr(Link, "write", refusing)
+    held = [stored(1), stored(2), stored(3)]
+    async with SimRecorder(air, serial=SERIAL, recordings=held), hub_with(tmp_path, air) as hub:
+        first = await hub.visited(SERIAL)
+        second = await hub.visited(SERIAL, since=first.last_visit_at or 0)
+        assert (second.waiting_for, second.attempts) == (None, 0)
+        left = Custody.LISTED if refused is Opcode.START else Custody.CONFIRMING
+        assert await hub.states() == {ONE: left, TWO: Custody.CONFIRMED, "00000003": Custody.CONFIRMED}
 
 
 async def test_a_recording_without_room_is_not_begun_and_holds_up_no_smaller_one(tmp_path: Path) -> None:

@@ -162,6 +162,9 @@ class Transfer:
             await self._write(self.receiver.start)
             outcome = await self._take_packets(stream)
         except (LinkLostError, GattError) as error:
+            if isinstance(error, GattError) and error.refused:  # this recording's START; others may be given
+                later, code = TransferRetry.LATER, error.error_code
+                raise TransferError(error.message, retry=later, code=code, remedy=error.next_step) from error
             await self._drop(error.error_code, error.message)
             raise
         except asyncio.CancelledError:

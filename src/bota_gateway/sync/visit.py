@@ -15,7 +15,7 @@ import structlog
 from structlog.contextvars import bound_contextvars
 
 from bota_gateway.config import Settings
-from bota_gateway.errors import SpoolFullError, TransferError, TransferRetry
+from bota_gateway.errors import GattError, SpoolFullError, TransferError, TransferRetry
 from bota_gateway.model import Membership, RecorderRecord, Recording, WallClock
 from bota_gateway.protocol.control import confirm_command
 from bota_gateway.protocol.device_status import DeviceStatus, StatusFlag
@@ -86,6 +86,8 @@ class Visit:
         self.pulled = 0
         self.confirmed: set[int] = set()
         """Recordings that the recorder was told it may delete."""
+        self._refused: set[int] = set()
+        """Recordings whose confirm it refused."""
         self.left: Left | None = None
 
     async def run(self) -> Findings:
@@ -225,11 +227,18 @@ class Visit:
 
     async def _confirm(self, rows: Sequence[Recording]) -> None:
         for row in rows:
-            if row.id in self.confirmed:
+            if row.id in self.confirmed | self._refused:
                 continue
             await self._hub.spool.intend_confirm(row.id)
             command = confirm_command(recording_id(row.key.file_id))
-            await self._link.write(command.characteristic, command.value)
+            try:
+                await self._link.write(command.characteristic, command.value)
+            except GattError as error:
+                if not error.refused:
+                    raise
+                self._refused.add(row.id)
+                log.warning("confirm_refused", recording=row.key.file_id, reason=error.message)
+                continue  # repeated in the next visit; the others must not wait for it
             self.confirmed.add(row.id)
             log.info("recording_confirmed", recording=row.key.file_id, cloud_id=row.cloud_id)
 
