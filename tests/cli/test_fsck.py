@@ -32,8 +32,8 @@ def test_a_whole_spool(directory: Path) -> None:
     """Exit 0, and what was looked at; what the cloud does not have yet is counted."""
     told = run_process("fsck", directory)
     assert (told.code, told.err) == (0, "")
-    assert told.lines[0].startswith(f"{directory}: 11 recordings, ")
-    assert told.lines[-2:] == ["4 captured recordings are not in the cloud yet.", "The spool is whole."]
+    assert told.lines[0].startswith(f"{directory}: recordings looked at: 11; ")
+    assert told.lines[-2:] == ["Captured, and not in the cloud yet: 4.", "The spool is whole."]
 
 
 def test_the_configurations_spool_is_the_default(directory: Path) -> None:
@@ -50,7 +50,7 @@ def test_a_damaged_spool(directory: Path) -> None:
     spoil(directory)
     told = run_here("fsck", directory)
     assert told.code == 1
-    assert told.lines[-1] == "7 faults."
+    assert told.lines[-1] == "Faults: 7."
     faults = [line for line in told.lines if line.startswith("  ! ")]
     assert all("[audio_missing]" in line and "BP1A2B3C4D/" in line for line in faults)
     assert told.out.count("next: Check the disk.") == 7

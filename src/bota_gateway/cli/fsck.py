@@ -32,15 +32,15 @@ def fsck(ctx: click.Context, directory: Path | None, config_path: Path | None, a
 
 
 def _print(seen: Examination) -> None:
-    click.echo(f"{seen.directory}: {seen.recordings} recordings, {size(seen.audio_bytes)} of audio compared")
+    click.echo(f"{seen.directory}: recordings looked at: {seen.recordings}; audio compared: {size(seen.audio_bytes)}")
     for fault in seen.faults:
         click.echo(layout.wrapped(_sentence(fault), "  ! "))
         click.echo(layout.wrapped(f"next: {fault.remedy}"))
     for note in seen.notes:
         click.echo(layout.wrapped(note, "  - "))
     if seen.only_here:
-        click.echo(f"{seen.only_here} captured recordings are not in the cloud yet.")
-    click.echo("The spool is whole." if seen.whole else f"{len(seen.faults)} faults.")
+        click.echo(f"Captured, and not in the cloud yet: {seen.only_here}.")
+    click.echo("The spool is whole." if seen.whole else f"Faults: {len(seen.faults)}.")
 
 
 def _sentence(fault: Fault) -> str:
