@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bota_gateway.spool.const import BALLAST_NAME, LOCK_NAME
-from support.crash_world import SETTLES_WITHIN_S, Death, Scenario, World, world
+from support.crash_world import Death, Scenario, World, world
 from support.effects import Point
 from support.gathering import SPOOL_FILES
 from support.judge import Violation, Wrong, judge
@@ -74,7 +74,7 @@ async def _run(directory: Path, scenario: Scenario, deaths: Sequence[Death], *, 
     async with world(directory, scenario, *deaths, marking=marking) as it:
         rests = await it.live()
         evidence = await it.evidence()
-    unrest = [] if rests else [Violation(Wrong.UNFINISHED, f"no rest after {SETTLES_WITHIN_S / 3600:.0f} h")]
+    unrest = [] if rests else [Violation(Wrong.UNFINISHED, "it did not come to rest in time")]
     first = it.lives[0].effects
     return Outcome(
         points=first.points,
