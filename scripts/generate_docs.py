@@ -251,9 +251,10 @@ def _codes() -> Iterator[tuple[str, str, str]]:
     """Code, what happened, what to do: the most telling places first."""
     modules = [ast.parse(path.read_text("utf-8")) for path in sorted((ROOT / "src" / "bota_gateway").rglob("*.py"))]
     for module in modules:
+        said = _said(module)
         for node in ast.walk(module):
             if isinstance(node, ast.Call):
-                yield from _code_of_call(node)
+                yield from _code_of_call(node, said)
             elif isinstance(node, ast.ClassDef) and any(ast.unparse(base) == "StrEnum" for base in node.bases):
                 yield from _codes_of_enum(node)
     for wire_code, line in WIRE_ERRORS.items():
@@ -263,7 +264,25 @@ def _codes() -> Iterator[tuple[str, str, str]]:
             yield thing.code, str(thing.__doc__).partition("\n")[0], thing.remedy
 
 
-def _code_of_call(node: ast.Call) -> Iterator[tuple[str, str, str]]:
+def _said(module: ast.Module) -> dict[ast.expr, ast.expr]:
+    """For a variable that stands where a message is due: what was assigned to it, or its function's docstring."""
+    found: dict[ast.expr, ast.expr] = {}
+    for function in ast.walk(module):
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+            nodes = list(ast.walk(function))
+            assigned = {
+                target.id: node.value
+                for node in nodes
+                if isinstance(node, ast.Assign)
+                for target in node.targets
+                if isinstance(target, ast.Name)
+            }
+            summary = ast.Constant((ast.get_docstring(function) or "").partition("\n")[0])
+            found |= {node: assigned.get(node.id, summary) for node in nodes if isinstance(node, ast.Name)}
+    return found
+
+
+def _code_of_call(node: ast.Call, said: dict[ast.expr, ast.expr]) -> Iterator[tuple[str, str, str]]:
     """``SomeError(message, code="...", remedy="...")``, and the receiver's ``self._fail("...", message, retry)``."""
     words = {word.arg: word.value for word in node.keywords}
     name = ast.unparse(node.func).rpartition(".")[2]
@@ -271,10 +290,10 @@ def _code_of_call(node: ast.Call) -> Iterator[tuple[str, str, str]]:
         case ast.Constant(value=str(code)), _:
             message = node.args[0] if node.args else words.get("detail", words.get("message"))
             remedy = _template(words.get("remedy")) or getattr(getattr(errors, name, None), "remedy", "")
-            yield code, _template(message), remedy
+            yield code, _template(said.get(message, message) if message else None), remedy
         case _, [ast.Constant(value=str(code)), message, *rest] if name == "_fail":
             retry = rest[0] if rest else None
-            yield code, _template(message), _RETRY.get(_template(retry), "")
+            yield code, _template(said.get(message, message)), _RETRY.get(_template(retry), "")
         case _:
             return
 

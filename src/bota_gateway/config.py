@@ -280,9 +280,9 @@ def load(path: Path | None, environ: Mapping[str, str] = os.environ) -> Settings
         ConfigError: naming every unknown key with the nearest known one, and every bad value.
     """
     table = {} if path is None else _read_toml(path)
-    problems = [*_unknown_keys(table), *_unknown_variables(environ)]
-    if problems:
-        raise ConfigError("; ".join(problems) + ".", code="config_unknown_key")
+    found = "; ".join([*(f"{path}: {one}" for one in _unknown_keys(table)), *_unknown_variables(environ)])
+    if found:
+        raise ConfigError(f"There is no such setting: {found}.", code="config_unknown_key")
 
     class FromFile(Settings):
         @classmethod
@@ -379,19 +379,19 @@ def _unknown_keys(table: Mapping[str, Mapping[str, object]]) -> Iterator[str]:
     known = [f"{section}.{key}" for section, key in keys()]
     for section, entries in table.items():
         if section not in Settings.model_fields:
-            yield f"unknown section or key {section!r}{_nearest(section, [*Settings.model_fields])}"
+            yield f"{section}{_nearest(section, [*Settings.model_fields])}"
             continue
         for key in entries:
             name = f"{section}.{key}"
             if name not in known:
-                yield f"unknown key {name}{_nearest(name, known)}"
+                yield f"{name}{_nearest(name, known)}"
 
 
 def _unknown_variables(environ: Mapping[str, str]) -> Iterator[str]:
     known = [f"{ENV_PREFIX}{section}__{key}".upper() for section, key in keys()]
     for name in environ:
         if name.upper().startswith(ENV_PREFIX) and "__" in name and name.upper() not in known:
-            yield f"unknown environment variable {name}{_nearest(name.upper(), known)}"
+            yield f"environment variable {name}{_nearest(name.upper(), known)}"
 
 
 def _nearest(name: str, known: list[str]) -> str:

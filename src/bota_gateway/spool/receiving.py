@@ -285,6 +285,7 @@ async def _require_stored(tx: Transaction, recording_id: int, incoming: Incoming
 
 
 def _differs(message: str) -> SpoolError:
+    """What the spool holds of a capture is not what arrived."""
     return SpoolError(
         message,
         code="spool_capture_differs",
