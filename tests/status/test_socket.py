@@ -10,7 +10,7 @@ import pytest
 
 from bota_gateway.errors import StatusError
 from bota_gateway.status import client
-from bota_gateway.status.server import LONGEST_QUESTION, StatusServer
+from bota_gateway.status.server import LONGEST_QUESTION, PATIENCE_S, StatusServer
 
 
 async def echo(asked: dict[str, Any]) -> object:
@@ -114,3 +114,16 @@ def test_no_daemon_is_said_with_how_to_start_it(tmp_path: Path) -> None:
         client.ask(tmp_path / "s", "status")
     assert refused.value.error_code == "status_no_daemon"
     assert "systemctl start" in refused.value.next_step
+
+
+async def test_a_client_that_stays_does_not_hold_up_a_stop(tmp_path: Path) -> None:
+    """Its conversation ends with the server, at once, and no task is left behind."""
+    before = asyncio.all_tasks()
+    async with asyncio.timeout(PATIENCE_S / 3):
+        async with serving(tmp_path / "s"):
+            reader, writer = await asyncio.open_unix_connection(tmp_path / "s")
+            writer.write(b'{"ask": "fine"}\n')
+            assert await reader.readline()
+        assert asyncio.all_tasks() <= before
+        assert await reader.read() == b""
+    writer.close()

@@ -37,18 +37,25 @@ class StatusServer:
         """Set while questions are taken."""
 
     async def run(self) -> None:
-        """Serve until cancelled.
+        """Serve until cancelled; conversations under way end with it.
 
         Raises:
             StatusError: when the socket can't be made, or another daemon answers on it.
         """
         await self._clear_leftover()
-        server = await asyncio.start_unix_server(self._converse, sock=self._bound(), limit=LONGEST_QUESTION)
-        async with server:
+        bound = self._bound()
+        async with asyncio.TaskGroup() as conversations:
+
+            def meet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+                conversations.create_task(self._converse(reader, writer))
+
+            server = await asyncio.start_unix_server(meet, sock=bound, limit=LONGEST_QUESTION)
             self.listening.set()
             try:
-                await server.serve_forever()
+                # Not serve_forever: from Python 3.12 on its end waits for clients to leave, as long as they like.
+                await asyncio.get_running_loop().create_future()
             finally:
+                server.close()
                 self.listening.clear()
                 self._socket.unlink(missing_ok=True)
 
@@ -89,7 +96,7 @@ class StatusServer:
                 while question := await reader.readline():
                     writer.write(json.dumps(await self._reply(question), ensure_ascii=False).encode() + b"\n")
                     await writer.drain()
-        except (TimeoutError, ValueError, ConnectionError):
+        except (ValueError, OSError):
             # Too slow, too long or gone: nobody is left to tell.
             return
         finally:
