@@ -86,7 +86,7 @@ def demo(
         raise GatewayError(
             f"The simulators are not installed: {missing.name} is missing.",
             code="demo_no_simulators",
-            remedy="Install them: pip install 'bota-gateway[sim]'",
+            remedy="Install them, in a clone of the project: pip install '.[sim]'",
         ) from None
     if picture is not None:
         picture.write_text(_without_fonts(console.export_svg(title="bota-gateway demo")), "utf-8")

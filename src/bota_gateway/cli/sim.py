@@ -165,7 +165,7 @@ def _run(serving: Coroutine[None, None, None]) -> None:
         raise GatewayError(
             f"The simulators are not installed: {missing.name} is missing.",
             code="sim_not_installed",
-            remedy="Install them: pip install 'bota-gateway[sim]'",
+            remedy="Install them, in a clone of the project: pip install '.[sim]'",
         ) from None
     except OSError as refused:
         raise GatewayError(

@@ -34,7 +34,7 @@ async def _driven(name: str) -> AsyncIterator[Adapter]:
     except ModuleNotFoundError as missing:
         raise AdapterError(
             f"The adapter {name} needs {missing.name}, which is not installed.",
-            remedy="Install it: pip install 'bota-gateway[sim]'",
+            remedy="Install it, in a clone of the project: pip install '.[sim]'",
         ) from None
     async with bumble_adapter(name, name.removeprefix(BUMBLE)) as adapter:
         yield adapter
