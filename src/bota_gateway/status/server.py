@@ -47,9 +47,14 @@ class StatusServer:
         async with asyncio.TaskGroup() as conversations:
 
             def meet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-                conversations.create_task(self._converse(reader, writer))
+                if server.is_serving():
+                    task = conversations.create_task(self._converse(reader, writer))
+                    task.add_done_callback(lambda _: writer.close())  # also when it is cancelled before it begins
+                else:
+                    writer.close()  # it came in while the server closed
 
-            server = await asyncio.start_unix_server(meet, sock=bound, limit=LONGEST_QUESTION)
+            server = await asyncio.start_unix_server(meet, sock=bound, limit=LONGEST_QUESTION, start_serving=False)
+            await server.start_serving()
             self.listening.set()
             try:
                 # Not serve_forever: from Python 3.12 on its end waits for clients to leave, as long as they like.
@@ -99,8 +104,6 @@ class StatusServer:
         except (ValueError, OSError):
             # Too slow, too long or gone: nobody is left to tell.
             return
-        finally:
-            writer.close()
 
     async def _reply(self, question: bytes) -> dict[str, object]:
         try:
