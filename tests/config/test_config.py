@@ -167,6 +167,13 @@ def test_what_is_no_key_is_refused_without_repeating_it(text: str) -> None:
     assert f"#{text}" not in str(refused.value)
 
 
+def test_a_password_in_the_base_is_never_repeated(tmp_path: Path) -> None:
+    """Whoever writes credentials into the URL does not find them in a log."""
+    with pytest.raises(ConfigError) as refused:
+        config.load(write(tmp_path, "[cloud]\napi_base = 'https://me:hunter2@api.bota.dev/v1'\n"), {})
+    assert "hunter2" not in str(refused.value)
+
+
 def test_a_bad_value_of_the_key_is_never_repeated(tmp_path: Path) -> None:
     """Validation errors of the key itself leave its value out."""
     with pytest.raises(ConfigError) as refused:
