@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from bota_gateway.model import Custody
 from bota_gateway.sim.cloud.faults import Stall, Status
 from support.uploading import hub, second_hub
 
@@ -43,4 +44,19 @@ async def test_after_a_lost_spool_the_look_is_a_condition(tmp_path: Path, readab
             careless = again.settings.model_copy(update={"look_before_create": False})
             await again.upload(uploader=again.uploader(settings=careless))
             assert (await again.spool.recording(row.id)).verified
+            await again.assert_stored_once()
+
+
+async def test_what_is_found_uploaded_and_unproved_waits_for_the_right_decision(tmp_path: Path) -> None:
+    """Found again with its upload complete and unproved, it is parked for that reason, and its remedy helps."""
+    async with hub(tmp_path / "a", "d2", settings={"accept_unverified": False}) as it:
+        await it.capture()
+        await it.upload(Custody.PARKED)
+        async with second_hub(tmp_path / "b", it) as again:
+            row = await again.capture()
+            await again.upload(Custody.PARKED)
+            assert (await again.spool.recording(row.id)).parked_reason == "upload_not_proved"
+            await again.spool.retry(row.id)
+            permissive = again.settings.model_copy(update={"accept_unverified": True})
+            await again.upload(uploader=again.uploader(settings=permissive))
             await again.assert_stored_once()

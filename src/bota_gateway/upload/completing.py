@@ -13,7 +13,7 @@ from bota_gateway.errors import CloudRefusedError
 from bota_gateway.model import Custody, Recording
 from bota_gateway.upload.const import INTEGRITY_ROUNDS
 from bota_gateway.upload.judging import Verdict, is_enough, judge
-from bota_gateway.upload.setbacks import Parked, StillVerifying, Why
+from bota_gateway.upload.setbacks import FailedInCloud, NotProved, Parked, StillVerifying, Why
 from bota_gateway.upload.tools import Tools
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -100,11 +100,7 @@ class Completing:
             case Verdict.UNPROVED if self._enough():
                 return await self._store(recording, verified=False)
             case Verdict.UNPROVED:
-                raise Parked(
-                    Why.NOT_PROVED,
-                    f"The cloud says {status} and proves no digest. Allow that with cloud.accept_unverified and the "
-                    "right cloud.profile, then retry; the recorder keeps its copy meanwhile.",
-                )
+                raise NotProved(status)
             case Verdict.VERIFYING:
                 raise StillVerifying
             case Verdict.DAMAGED:
@@ -112,7 +108,7 @@ class Completing:
             case Verdict.WAITING:
                 return await self._again(recording, f"the cloud does not have the bytes ({status})")
             case Verdict.FAILED:
-                raise Parked(Why.FAILED, "The cloud says failed and proves no digest. Look at it in the dashboard.")
+                raise FailedInCloud
             case _ as never:
                 assert_never(never)
 

@@ -15,7 +15,7 @@ from bota_gateway.errors import CloudRefusedError
 from bota_gateway.model import Recording
 from bota_gateway.upload.const import URLS_IN_A_ROW
 from bota_gateway.upload.judging import Verdict, is_enough, judge
-from bota_gateway.upload.setbacks import Gone, Parked, Postponed, Rotten, Why
+from bota_gateway.upload.setbacks import FailedInCloud, Gone, NotProved, Parked, Postponed, Rotten, Why
 from bota_gateway.upload.tools import Tools, Working
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -99,17 +99,21 @@ class Putting:
         if other is not None:
             return None, other
         seen = await tools.read(recording)
-        verdict = judge(recording, seen)
-        if verdict is Verdict.PROVED:
-            return await tools.store(recording, verified=True), None
         enough = is_enough(tools.api.contracts.current, accept_unverified=tools.settings.accept_unverified)
-        if verdict is Verdict.UNPROVED and enough:
-            return await tools.store(recording, verified=False), None
-        if verdict is Verdict.VERIFYING:
-            raise Postponed(Why.VERIFYING, f"The cloud is {seen.status}.", ladder=tools.timing.refused) from error
-        raise Parked(
-            Why.URL_REFUSED, f"{error.message}, while the recording is {seen.status}. Report this, then retry."
-        ) from error
+        match judge(recording, seen):
+            case Verdict.PROVED:
+                return await tools.store(recording, verified=True), None
+            case Verdict.UNPROVED if enough:
+                return await tools.store(recording, verified=False), None
+            case Verdict.UNPROVED:
+                raise NotProved(seen.status) from error
+            case Verdict.FAILED:
+                raise FailedInCloud from error
+            case Verdict.VERIFYING:
+                raise Postponed(Why.VERIFYING, f"The cloud is {seen.status}.", ladder=tools.timing.refused) from error
+            case Verdict.WAITING | Verdict.DAMAGED:
+                detail = f"{error.message}, while the recording is {seen.status}. Report this, then retry."
+                raise Parked(Why.URL_REFUSED, detail) from error
 
     def _keep(self, recording: Recording, ticket: UploadTicket) -> None:
         server_now = self.tools.api.clock.now()

@@ -128,6 +128,24 @@ class Parked(Setback):
     """Only a human can help; the detail says how."""
 
 
+class NotProved(Parked):
+    """The cloud has it as far as it says, and that is not enough for these settings."""
+
+    def __init__(self, status: str) -> None:
+        super().__init__(
+            Why.NOT_PROVED,
+            f"The cloud says {status} and proves no digest. Allow that with cloud.accept_unverified and the right "
+            "cloud.profile, then retry; the recorder keeps its copy meanwhile.",
+        )
+
+
+class FailedInCloud(Parked):
+    """The cloud failed with it, unproved."""
+
+    def __init__(self) -> None:
+        super().__init__(Why.FAILED, "The cloud says failed and proves no digest. Look at it in the dashboard.")
+
+
 class Gone(Setback):
     """The cloud does not know the recording it gave us an id for."""
 
