@@ -26,7 +26,7 @@ async def test_a_visit_brings_everything_and_lets_the_recorder_delete_it(tmp_pat
         assert [await hub.audio(row.id) for row in rows] == [each.data for each in held]
         assert not recorder.recordings
         record = await hub.visited(SERIAL)
-        assert (record.waiting_for, record.attempts, record.pending) == (None, 0, 2)
+        assert (record.waiting_for, record.attempts, record.pending) == (None, 0, 0)
         begun = [effect for effect in hub.effects if effect == f"read {uuids.DEVICE_STATUS}"]
         assert len(begun) == 1
 

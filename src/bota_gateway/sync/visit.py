@@ -162,15 +162,7 @@ class Visit:
         if hub.clock_is_trusted():
             await recorder.set_time(self._link, hub.now(), hub.settings.recorders.time_zone_minutes)
         status = self._status = await recorder.read_status(self._link)
-        await hub.spool.note_status(
-            self._record.serial,
-            battery_percent=status.battery_percent,
-            charging=status.charging,
-            pending=status.pending_recordings,
-            recording_now=status.recording_now,
-            storage_used_mb=status.storage_used_mb,
-            storage_total_mb=status.storage_total_mb,
-        )
+        await self._note_status(status, status.pending_recordings)
         if status.sync_active:
             return Left(Reason.SYNC_ACTIVE, "It is uploading by itself.")
         least = hub.settings.recorders.low_battery_percent
@@ -178,6 +170,17 @@ class Visit:
         if is_low and not status.charging:
             return Left(Reason.LOW_BATTERY, f"Its battery is at {status.battery_percent} % and not charging.")
         return None
+
+    async def _note_status(self, status: DeviceStatus, pending: int) -> None:
+        await self._hub.spool.note_status(
+            self._record.serial,
+            battery_percent=status.battery_percent,
+            charging=status.charging,
+            pending=pending,
+            recording_now=status.recording_now,
+            storage_used_mb=status.storage_used_mb,
+            storage_total_mb=status.storage_total_mb,
+        )
 
     async def _speaks_v1(self) -> Left | None:
         if await recorder.has_v2(self._link):
@@ -197,6 +200,8 @@ class Visit:
             await self._linger()
         if self.confirmed:
             await self._look()
+            if self._status is not None:  # what it said it holds was before the deletions
+                await self._note_status(self._status, len(self._listed))
         if left is None and self._contradictory:
             ids = ", ".join(sorted(self._contradictory)[:5])
             return Left(Reason.LIST_CONTRADICTORY, f"It lists these file ids twice, differently: {ids}.")
