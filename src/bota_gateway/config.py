@@ -50,7 +50,6 @@ class CloudSettings(Section):
     """The Bota API and S3."""
 
     api_base: str = Field("https://api.bota.dev/v1", description="Base of the API; HTTPS, or HTTP on loopback only.")
-
     api_key: SecretStr | None = Field(
         None,
         description=(
