@@ -105,6 +105,16 @@ def test_clearing_ends_all_misbehaviour() -> None:
     assert struck(faults, CREATE, 3) == []
 
 
+def test_one_rule_can_be_disarmed() -> None:
+    """It strikes no more, says how often it did, and leaves the others armed."""
+    faults = CloudFaults(0)
+    first, other = (faults.add(CREATE, LostBeforeCommit(), times=None) for _ in range(2))
+    assert struck(faults, CREATE, 3) == [1, 2, 3]
+    assert faults.disarm(first) == 3
+    assert struck(faults, CREATE, 2) == [1, 2]
+    assert faults.fired(other) == 2
+
+
 async def lost(client: Client) -> None:
     with pytest.raises(httpx.TransportError):
         await client.create()

@@ -227,6 +227,12 @@ class CloudFaults:
         self._armed.append(_Armed(rule))
         return rule
 
+    def disarm(self, rule: Rule) -> int:
+        """Forgets one rule; gives back how many calls it struck."""
+        fired = self.fired(rule)
+        self._armed = [armed for armed in self._armed if armed.rule is not rule]
+        return fired
+
     def clear(self) -> None:
         """Forgets every rule: the cloud behaves again."""
         self._armed.clear()
