@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bota_gateway.config import SpoolSettings
-from bota_gateway.errors import GatewayError
+from bota_gateway.errors import GatewayError, SpoolCorruptError
 from bota_gateway.model import Custody, RecorderRecord, Recording, TimelineEntry, WallClock
 from bota_gateway.sim.cloud import EmulatedCloud
 from bota_gateway.sim.cloud.world import UPLOADABLE
@@ -113,7 +113,12 @@ async def spool_facts(settings: SpoolSettings, now: WallClock) -> SpoolFacts:
 
 async def _audio_digest(spool: Spool, row: Recording) -> str | None:
     """Of the bytes as they are, whatever the row says."""
-    pieces = await spool._db.read("SELECT data FROM audio WHERE recording_id = ? ORDER BY number", (row.id,))
+    try:
+        pieces = await spool._db.read_immutable(
+            "SELECT data FROM audio WHERE recording_id = ? ORDER BY number", (row.id,)
+        )
+    except SpoolCorruptError as damage:
+        return str(damage)
     return hashlib.sha256(b"".join(piece["data"] for piece in pieces)).hexdigest() if pieces else None
 
 
