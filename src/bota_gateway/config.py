@@ -400,14 +400,11 @@ def _nearest(name: str, known: list[str]) -> str:
     return f" (did you mean {close[0]}?)" if close else ""
 
 
-_SECRET_BEARERS = {"api_key", "api_base"}
-"""Keys whose value is never repeated: a key, and a URL that someone may have written a password into."""
-
-
 def _problems(invalid: ValidationError) -> Iterator[str]:
     for error in invalid.errors(include_url=False, include_context=False):
         name = ".".join(str(part) for part in error["loc"])
-        got = "" if _SECRET_BEARERS & set(error["loc"]) else f" (it is {error['input']!r})"
+        # Never repeated: the key, and a URL that someone may have written a password into.
+        got = "" if {"api_key", "api_base"} & set(error["loc"]) else f" (it is {error['input']!r})"
         yield f"{name}: {error['msg'].removeprefix('Value error, ')}{got}"
 
 
