@@ -55,11 +55,11 @@ class Running:
     device: Device | None
     """Below its adapter, if that is ours."""
 
-    async def until(self, condition: Callable[[], Any], *, within: float = 1_200.0) -> Any:
+    async def until(self, condition: Callable[[], Any], *, within: float = 300.0) -> Any:
         """Wait until ``condition`` gives something true (it may be async); asked again at each change of the spool.
 
         Raises:
-            TimeoutError: after ``within`` seconds of the loop's clock, which may run ahead of a busy disk.
+            TimeoutError: after ``within`` seconds of the loop's clock.
         """
         spool = self.gateway.spool
         async with asyncio.timeout(within):
