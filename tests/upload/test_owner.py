@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from bota_gateway.model import Binding, Custody, Membership
+from bota_gateway.sim.cloud import EditedAnswer
 from support.spooling import entry, pull
 from support.uploading import SERIAL, Hub, hub, speech
 
@@ -105,6 +106,15 @@ async def test_a_recorder_registered_anew_for_the_same_user_goes_on(tmp_path: Pa
         await it.assert_stored_once()
         (made,) = it.cloud.recordings.values()
         assert (made.device_id, made.end_user_id) == (renewed.id, user)
+
+
+async def test_an_answer_that_does_not_say_whose_it_is_is_no_unbinding(tmp_path: Path) -> None:
+    """A device without status and user is asked for again: nobody has to settle an answer that was cut short."""
+    async with hub(tmp_path) as it:
+        it.cloud.faults.add("GET /devices/{id}", EditedAnswer(remove=("status", "end_user_id")), times=2)
+        row = await it.capture()
+        assert await parked_for(it, row.id) is None
+        await it.assert_stored_once()
 
 
 async def test_a_device_id_of_another_recorder_is_refused(tmp_path: Path) -> None:

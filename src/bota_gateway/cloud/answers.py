@@ -153,8 +153,10 @@ def parse_device(row: Mapping[str, Any]) -> CloudDevice:
     """A device of any generation.
 
     Raises:
-        CloudProtocolError: ``id`` or ``serial_number`` is missing.
+        CloudProtocolError: ``id`` or ``serial_number`` is missing, or everything that tells whether it is bound.
     """
+    if not {"status", "end_user_id"} & row.keys():
+        raise CloudProtocolError("the answer does not say whether the device is bound", code="cloud_bad_answer")
     user = _text(row, "end_user_id")
     generation = row.get("binding_generation")
     return CloudDevice(
