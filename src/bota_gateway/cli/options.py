@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from bota_gateway import config
+from bota_gateway import config_loading
 from bota_gateway.config import Settings
 from bota_gateway.status.words import json_text
 
@@ -28,7 +28,7 @@ def settings(config_path: Path | None) -> Settings:
     """The settings of the named file, else of the installed one, else the defaults."""
     if config_path is None and INSTALLED_CONFIG.exists():
         config_path = INSTALLED_CONFIG
-    return config.load(config_path)
+    return config_loading.load(config_path)
 
 
 def print_json(answer: Any) -> None:

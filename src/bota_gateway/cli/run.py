@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from bota_gateway import config
+from bota_gateway import config_loading
 from bota_gateway.cli import options
 from bota_gateway.daemon import Gateway
 from bota_gateway.status import logs
@@ -21,7 +21,7 @@ def run(config_path: Path | None) -> None:
     Exit codes: 0 stopped as asked, 2 bad configuration, 3 durability can't be kept.
     """
     settings = options.settings(config_path)
-    key = config.api_key(settings)
+    key = config_loading.api_key(settings)
     logs.configure(settings.log)
     asyncio.run(_until_stopped(Gateway(settings, key)))
 
