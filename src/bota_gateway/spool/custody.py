@@ -47,6 +47,7 @@ class Step(StrEnum):
     FORGET = "forget"
     SWEEP = "sweep"
     PROVE = "prove"
+    COUNT = "count"
 
 
 DURABLE = frozenset(
@@ -73,7 +74,7 @@ DURABLE = frozenset(
 
 The others reach the disk with the next durable step, in order. A power cut may undo them, and nothing is lost by it:
 what a recorder looked like is noted again at the next visit, bytes of an unfinished transfer are worthless because
-it can't be resumed, and a sweep is repeated.
+it can't be resumed, a sweep is repeated, and a counter that lags by minutes still shows what wears out.
 """
 
 

@@ -29,7 +29,7 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 T = TypeVar("T")
 Value = str | int | float | bytes | None
 
-QUIET = frozenset({Step.STORE_AUDIO, Step.SWEEP})
+QUIET = frozenset({Step.STORE_AUDIO, Step.SWEEP, Step.COUNT})
 """Steps that nobody waits for: they do not raise the revision."""
 
 

@@ -8,6 +8,7 @@ import structlog
 from bota_gateway.config import SpoolSettings
 from bota_gateway.model import Custody, WallClock
 from bota_gateway.spool.const import DATABASE_NAME
+from bota_gateway.spool.counting import Counting
 from bota_gateway.spool.custody import Happened, Step
 from bota_gateway.spool.database import Database, Health, Probe, Transaction
 from bota_gateway.spool.journal import move, to_recording
@@ -20,7 +21,7 @@ from bota_gateway.spool.uploading import Uploading
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 
-class Spool(Recorders, Receiving, Uploading, Reading):
+class Spool(Recorders, Receiving, Uploading, Reading, Counting):
     """Recorders, custody and audio on disk. Made by :meth:`open`.
 
     Every method that changes something is one transaction with its line in the timeline, and has happened wholly or
