@@ -2,7 +2,6 @@ import socket
 from contextlib import suppress
 from pathlib import Path
 
-from bota_gateway.daemon import clock
 from bota_gateway.daemon.systemd import ServiceManager
 
 
@@ -41,9 +40,3 @@ def test_without_systemd_nothing_is_said(tmp_path: Path) -> None:
     ServiceManager({}).ready()
     ServiceManager({"NOTIFY_SOCKET": str(tmp_path / "gone")}).alive()
     assert ServiceManager({}).watchdog_s == 0
-
-
-def test_the_kernel_is_asked_whether_the_clock_is_kept_right() -> None:
-    """The answer is a plain yes or no on every machine, kernel flag included."""
-    assert clock.is_trusted() in (True, False)
-    assert clock._kernel_status() >= 0
