@@ -16,6 +16,8 @@ from bota_gateway.sim.cloud.faults import (
     Status,
     TruncatedAnswer,
 )
+from bota_gateway.spool import Happened
+from support.spooling import happened
 from support.uploading import cloud_clock, hub
 
 pytestmark = pytest.mark.virtual_time
@@ -111,6 +113,27 @@ async def test_bytes_that_always_differ_need_a_human(tmp_path: Path) -> None:
         await it.upload(Custody.PARKED)
         assert (await it.spool.recording(row.id)).parked_reason == "upload_integrity_failure"
         assert it.cloud.counters.calls["PUT s3"] == 4
+
+
+async def test_restarts_do_not_count_uploads_anew(tmp_path: Path) -> None:
+    """However often the gateway is started again: as many uploads, and a human's retry allows as many once more."""
+    async with hub(tmp_path) as it:
+        it.cloud.faults.add("PUT s3", BitRot(), times=None)
+        row = await it.capture()
+
+        async def times_back() -> int:
+            return (await happened(it.spool, row.id)).count(Happened.MOVED_BACK)
+
+        for rounds in (3, 6):
+            while (await it.spool.recording(row.id)).state is not Custody.PARKED:
+                began, row = await times_back(), await it.spool.recording(row.id)
+                async with it.running():
+                    while await times_back() == began and row.state is not Custody.PARKED:
+                        await it.spool.wait_for_change(it.spool.revision)
+                        row = await it.spool.recording(row.id)
+            assert row.parked_reason == "upload_integrity_failure"
+            assert await times_back() == rounds
+            await it.spool.retry(row.id)
 
 
 @pytest.mark.parametrize("generation", ["d1", "d2"])

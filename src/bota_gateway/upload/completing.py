@@ -3,7 +3,7 @@
 Source: docs/cloud-api.md, "What counts as stored".
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import assert_never
 
 import structlog
@@ -11,6 +11,7 @@ import structlog
 from bota_gateway.cloud import Contract, Verifying
 from bota_gateway.errors import CloudRefusedError
 from bota_gateway.model import Custody, Recording
+from bota_gateway.spool import Happened
 from bota_gateway.upload.const import INTEGRITY_ROUNDS
 from bota_gateway.upload.judging import Verdict, is_enough, judge
 from bota_gateway.upload.setbacks import FailedInCloud, NotProved, Parked, StillVerifying, Why
@@ -24,8 +25,6 @@ class Completing:
     """The step."""
 
     tools: Tools
-    _rounds: dict[int, int] = field(default_factory=dict)
-    """Full uploads that the cloud did not have as sent, per recording; a restart counts anew."""
 
     async def run(self, recording: Recording) -> Recording:
         """Ask for completion; gives back the row, stored or back at created.
@@ -40,11 +39,11 @@ class Completing:
         seen = await self.tools.read(recording)
         match judge(recording, seen):
             case Verdict.PROVED:
-                return await self._store(recording, verified=True)
+                return await self.tools.store(recording, verified=True)
             case Verdict.DAMAGED:
                 return await self._again(recording, f"the cloud stored other bytes ({seen.status})")
             case Verdict.UNPROVED if self._enough():
-                return await self._store(recording, verified=False)
+                return await self.tools.store(recording, verified=False)
             case _:
                 return await self.ask(recording)
 
@@ -96,9 +95,9 @@ class Completing:
     async def _decide(self, recording: Recording, verdict: Verdict, status: str) -> Recording:
         match verdict:
             case Verdict.PROVED:
-                return await self._store(recording, verified=True)
+                return await self.tools.store(recording, verified=True)
             case Verdict.UNPROVED if self._enough():
-                return await self._store(recording, verified=False)
+                return await self.tools.store(recording, verified=False)
             case Verdict.UNPROVED:
                 raise NotProved(status)
             case Verdict.VERIFYING:
@@ -113,18 +112,21 @@ class Completing:
                 assert_never(never)
 
     async def _again(self, recording: Recording, why: str) -> Recording:
-        """Back to a full upload, a bounded number of times."""
-        rounds = self._rounds.get(recording.id, 0) + 1
+        """Back to a full upload, a bounded number of times; its timeline counts them, across restarts."""
+        rounds = await self._rounds_before(recording) + 1
         if rounds > INTEGRITY_ROUNDS:
-            del self._rounds[recording.id]
             raise Parked(Why.INTEGRITY, f"After {INTEGRITY_ROUNDS} more uploads still: {why}. Report this, then retry.")
-        self._rounds[recording.id] = rounds
         log.warning("upload_repeated", reason=why, round=rounds)
         return await self.tools.spool.back_to(recording.id, Custody.CREATED, reason=why)
 
-    async def _store(self, recording: Recording, *, verified: bool) -> Recording:
-        self._rounds.pop(recording.id, None)
-        return await self.tools.store(recording, verified=verified)
+    async def _rounds_before(self, recording: Recording) -> int:
+        """Full uploads so far that the cloud did not have as sent, since a human last asked for another try."""
+        rounds = 0
+        for line in await self.tools.spool.timeline(recording.id):
+            if line.happened == Happened.RETRIED:
+                rounds = 0
+            rounds += line.happened == Happened.MOVED_BACK and line.detail.get("to") == Custody.CREATED
+        return rounds
 
     def _enough(self) -> bool:
         contract = self.tools.api.contracts.current
