@@ -6,8 +6,7 @@ import pytest
 
 import bota_gateway
 from bota_gateway.spool.receiving import TOLD
-from bota_gateway.status.catalogue import BY_NAME, Event
-from bota_gateway.status.logs import LEVELS
+from bota_gateway.status.catalogue import BY_NAME, LEVELS, Event
 from bota_gateway.status.words import sentence
 
 SOURCES = sorted(Path(bota_gateway.__file__).parent.rglob("*.py"))

@@ -1,4 +1,5 @@
 import asyncio
+import itertools
 import json
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -127,3 +128,62 @@ async def test_a_client_that_stays_does_not_hold_up_a_stop(tmp_path: Path) -> No
         assert asyncio.all_tasks() <= before
         assert await reader.read() == b""
     writer.close()
+
+
+class Counting:
+    """Three answers, then nothing new for ever."""
+
+    def __init__(self) -> None:
+        self.ended = asyncio.Event()
+
+    async def answer(self, asked: dict[str, Any]) -> object:
+        """As `echo`, and one more question."""
+        return self._numbers() if asked["ask"] == "count" else await echo(asked)
+
+    async def _numbers(self) -> AsyncIterator[int]:
+        try:
+            for number in range(3):
+                yield number
+            await asyncio.Event().wait()
+        finally:
+            self.ended.set()
+
+
+async def test_a_follower_is_told_until_it_leaves(tmp_path: Path) -> None:
+    """One answer a line; when the asker goes, what told it ends, though nothing new ever happens."""
+    counting = Counting()
+
+    def follow() -> list[int]:
+        return list(itertools.islice(client.follow(tmp_path / "s", "count"), 3))
+
+    async with serving(tmp_path / "s", counting.answer), asyncio.timeout(PATIENCE_S):
+        assert await asyncio.to_thread(follow) == [0, 1, 2]
+        await counting.ended.wait()
+        assert await asyncio.to_thread(client.ask, tmp_path / "s", "fine") == {"ask": "fine"}
+
+
+async def test_a_follower_does_not_hold_up_a_stop_and_is_told_of_it(tmp_path: Path) -> None:
+    """The stream ends with the daemon, without a task left over; the person reads that it stopped."""
+    seen = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    before = asyncio.all_tasks()
+
+    def follow() -> None:
+        for number in client.follow(tmp_path / "s", "count"):
+            if number == 2:
+                loop.call_soon_threadsafe(seen.set)
+
+    async with asyncio.timeout(PATIENCE_S):
+        async with serving(tmp_path / "s", Counting().answer):
+            following = asyncio.create_task(asyncio.to_thread(follow))
+            await seen.wait()
+        with pytest.raises(StatusError, match="has stopped"):
+            await following
+    assert asyncio.all_tasks() <= before
+
+
+async def test_a_follower_that_is_refused_is_told_why(tmp_path: Path) -> None:
+    """A question with nothing to follow answers like any other."""
+    async with serving(tmp_path / "s"):
+        with pytest.raises(StatusError, match="No such thing"):
+            await asyncio.to_thread(lambda: next(client.follow(tmp_path / "s", "refuse")))

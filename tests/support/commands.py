@@ -77,6 +77,13 @@ def run_process(*arguments: str | Path, env: Mapping[str, str] | None = None) ->
     return Told(done.returncode, done.stdout, done.stderr)
 
 
+def start_process(*arguments: str | Path) -> subprocess.Popen[str]:
+    """Start the installed command; leaving it as a context waits for its end."""
+    return subprocess.Popen(  # noqa: S603 - our own command
+        [COMMAND, *arguments], env=clean_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
 def run_here(*arguments: str | Path, terminal: bool = False) -> Told:
     """Run a command in this process, its output taken for a pipe or for a terminal."""
     out, err = _Terminal() if terminal else io.StringIO(), io.StringIO()

@@ -29,6 +29,7 @@ from bota_gateway.sim.options import StoredRecording
 from bota_gateway.sim.recorder import SimRecorder
 from bota_gateway.sim.virtual_radio import VirtualRadio
 from bota_gateway.status import logs
+from bota_gateway.status.story import Story
 from support.commands import Told, logging_kept, run_beside
 from support.spooling import noise
 
@@ -105,6 +106,7 @@ class World:
     cloud: EmulatedCloud
     log: io.StringIO
     """What the gateway logs, as JSON lines."""
+    story: Story
     _stack: AsyncExitStack
     _sent: dict[tuple[str, str], StoredRecording] = field(default_factory=dict)
 
@@ -119,9 +121,10 @@ class World:
         options = CloudOptions(**(quick | cloud))
         async with AsyncExitStack() as stack:
             stack.callback(air.close)
-            log = stack.enter_context(_logged())
+            story = Story(wall)
+            log = stack.enter_context(_logged(story))
             emulated = await stack.enter_async_context(EmulatedCloud("e", seed=1, options=options, now=wall))
-            yield cls(directory, air, emulated, log, stack)
+            yield cls(directory, air, emulated, log, story, stack)
 
     async def recorder(
         self,
@@ -164,7 +167,13 @@ class World:
         device = await self.air.adapter(ADAPTER) if adapters else None
         own = [Adapter(ADAPTER, None, *backends(device))] if device else None
         gateway = Gateway(
-            settings, SecretStr(self.cloud.api_key), adapters=own, now=wall, clock_is_trusted=lambda: True, seed=1
+            settings,
+            SecretStr(self.cloud.api_key),
+            adapters=own,
+            now=wall,
+            clock_is_trusted=lambda: True,
+            seed=1,
+            story=self.story,
         )
         task = asyncio.create_task(gateway.run())
         ready = asyncio.create_task(gateway.ready.wait())
@@ -200,9 +209,9 @@ def wall() -> float:
 
 
 @contextmanager
-def _logged() -> Iterator[io.StringIO]:
+def _logged(story: Story) -> Iterator[io.StringIO]:
     """The log as JSON lines, set up as the daemon does."""
     stream = io.StringIO()
     with logging_kept():
-        logs.configure(LogSettings(format="json", level="debug"), stream)
+        logs.configure(LogSettings(format="json", level="debug"), stream, story)
         yield stream

@@ -16,8 +16,7 @@ _DIGEST_SHOWN = 16
 
 
 def _ask(config_path: Path | None, socket_path: Path | None, question: str, **arguments: object) -> Any:
-    path = socket_path or options.settings(config_path).status.socket
-    return client.ask(path, question, **arguments)
+    return client.ask(options.socket_of(config_path, socket_path), question, **arguments)
 
 
 @click.command(short_help="Say in one word how the gateway is, and why.")

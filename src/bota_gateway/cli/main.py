@@ -21,6 +21,7 @@ _COMMANDS = {
     "recorders": "ask",
     "recordings": "ask",
     "timeline": "ask",
+    "tail": "tail",
     "retry": "ask",
     "export": "export",
     "fsck": "fsck",

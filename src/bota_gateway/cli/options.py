@@ -31,6 +31,11 @@ def settings(config_path: Path | None) -> Settings:
     return config_loading.load(config_path)
 
 
+def socket_of(config_path: Path | None, socket_path: Path | None) -> Path:
+    """The daemon's socket: as named, else as configured."""
+    return socket_path or settings(config_path).status.socket
+
+
 def print_json(answer: Any) -> None:
     """One JSON document, indented: read by people too."""
     click.echo(json_text(answer, indent=2))

@@ -10,6 +10,7 @@ from bota_gateway import config_loading
 from bota_gateway.cli import options
 from bota_gateway.daemon import Gateway
 from bota_gateway.status import logs
+from bota_gateway.status.story import Story
 
 
 @click.command(short_help="Run the gateway in the foreground.")
@@ -22,8 +23,9 @@ def run(config_path: Path | None) -> None:
     """
     settings = options.settings(config_path)
     key = config_loading.api_key(settings)
-    logs.configure(settings.log)
-    asyncio.run(_until_stopped(Gateway(settings, key)))
+    story = Story()
+    logs.configure(settings.log, story=story)
+    asyncio.run(_until_stopped(Gateway(settings, key, story=story)))
 
 
 async def _until_stopped(gateway: Gateway) -> None:

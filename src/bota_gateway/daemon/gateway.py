@@ -24,8 +24,10 @@ from bota_gateway.errors import SpoolCorruptError, SpoolError, SpoolWriteError
 from bota_gateway.model import WallClock
 from bota_gateway.radio import Adapter, Radio, ScanTrouble, open_adapters
 from bota_gateway.spool import Spool
+from bota_gateway.status.answers import Answers
 from bota_gateway.status.report import Report
 from bota_gateway.status.server import StatusServer
+from bota_gateway.status.story import Story
 from bota_gateway.sync import LinkProgress, Rounds
 from bota_gateway.upload import Registrar, Uploader, Working
 
@@ -52,6 +54,7 @@ class Gateway:
         now: The wall clock.
         clock_is_trusted: Whether recorders may be given the time of this hub.
         seed: Makes jitter repeatable; None for real life.
+        story: What was logged last, for whoever follows it.
     """
 
     def __init__(
@@ -63,6 +66,7 @@ class Gateway:
         now: WallClock = time.time,
         clock_is_trusted: Callable[[], bool] = clock.is_trusted,
         seed: int | None = None,
+        story: Story | None = None,
     ) -> None:
         self._settings = settings
         self._key = key
@@ -70,6 +74,7 @@ class Gateway:
         self._now = now
         self._clock_is_trusted = clock_is_trusted
         self._rng = random.Random(seed)  # noqa: S311 - jitter, not a secret
+        self._story = story or Story()
         self._stop = asyncio.Event()
         self._down: dict[str, Down] = {}
         """Parts that are down, by their names."""
@@ -150,11 +155,12 @@ class Gateway:
         self._uploader = uploader = Uploader(self.spool, api, settings.cloud, self._now, platform.node(), rng=self._rng)
         registrar = Registrar(self.spool, api, settings, self._now, rng=self._rng)
         report = Report(self.spool, self._now, self)
+        answers = Answers(self.spool, self._now, report, self._story)
         runs: dict[str, Callable[[], Awaitable[None]]] = {
             "radio": lambda: self._once_durable(self._listen),
             "uploader": lambda: self._once_durable(uploader.run),
             "registrar": registrar.run,
-            "status socket": StatusServer(settings.status.socket, report.answer).run,
+            "status socket": StatusServer(settings.status.socket, answers.answer).run,
             "housekeeping": self._tidy,
             "watchdog": lambda: self._live(report),
         }

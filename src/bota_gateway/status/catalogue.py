@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib.resources import files
 
+LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+"""As the standard library numbers them."""
+
 
 @dataclass(frozen=True)
 class Event:

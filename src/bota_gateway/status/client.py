@@ -2,8 +2,10 @@
 
 import json
 import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from bota_gateway.errors import StatusError
 
@@ -17,22 +19,58 @@ def ask(path: Path, question: str, **arguments: object) -> Any:
     Raises:
         StatusError: when no daemon answers, or it refuses; carries the daemon's own code and remedy.
     """
+    with _asked(path, question, arguments) as reader, _explained(path):
+        return _answer_in(reader.readline(), path)
+
+
+def follow(path: Path, question: str, **arguments: object) -> Iterator[Any]:
+    """Ask, and give back one answer after the other for as long as the daemon tells them.
+
+    Raises:
+        StatusError: as `ask`; and in the end, when the daemon stops.
+    """
+    with _asked(path, question, arguments, patience_s=None) as reader:
+        while True:
+            with _explained(path):
+                line = reader.readline()
+            if not line:
+                raise StatusError(f"The gateway on {path} has stopped.")
+            yield _answer_in(line, path)
+
+
+@contextmanager
+def _asked(
+    path: Path, question: str, arguments: Mapping[str, object], patience_s: float | None = PATIENCE_S
+) -> Iterator[IO[bytes]]:
     with socket.socket(socket.AF_UNIX) as line:
         line.settimeout(PATIENCE_S)
-        try:
+        with _explained(path):
             line.connect(str(path))
             line.sendall(json.dumps({"ask": question, **arguments}).encode() + b"\n")
-            with line.makefile("rb") as reader:
-                reply = json.loads(reader.readline() or b"null")
-        except PermissionError:
-            raise StatusError(
-                f"You may not ask the gateway on {path}.",
-                code="status_forbidden",
-                remedy="Use sudo, or join the group bota-gateway: sudo adduser $USER bota-gateway",
-            ) from None
-        except (OSError, ValueError) as failed:
-            reason = failed.strerror if isinstance(failed, OSError) and failed.strerror else str(failed)
-            raise StatusError(f"No gateway answers on {path}: {reason}.") from None
+        line.settimeout(patience_s)
+        with line.makefile("rb") as reader:
+            yield reader
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except PermissionError:
+        raise StatusError(
+            f"You may not ask the gateway on {path}.",
+            code="status_forbidden",
+            remedy="Use sudo, or join the group bota-gateway: sudo adduser $USER bota-gateway",
+        ) from None
+    except OSError as failed:
+        raise StatusError(f"No gateway answers on {path}: {failed.strerror or failed}.") from None
+
+
+def _answer_in(line: bytes, path: Path) -> Any:
+    try:
+        reply = json.loads(line)
+    except ValueError:
+        reply = None
     if not isinstance(reply, dict) or ("answer" not in reply and "error" not in reply):
         raise StatusError(f"What answers on {path} is no gateway.")
     if "error" in reply:

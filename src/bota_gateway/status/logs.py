@@ -13,19 +13,25 @@ import structlog
 
 from bota_gateway.config import LogSettings
 from bota_gateway.status import words
-from bota_gateway.status.catalogue import BY_NAME
+from bota_gateway.status.catalogue import BY_NAME, LEVELS
 from bota_gateway.status.redact import redact
+from bota_gateway.status.story import OWN, Story, says
 
-LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
-_MARKS = {"debug": " ", "info": " ", "warning": "!", "error": "✗", "critical": "✗"}
+_MARKS = {"debug": " ", "info": " ", "warning": "!", "error": "✗"}
 _TALKATIVE = ("httpx", "httpcore", "aiosqlite", "asyncio", "bleak", "bumble")
 """Libraries that log every request or packet, URLs included, below warning."""
-_COLOURS = {"debug": "\x1b[2m", "warning": "\x1b[33m", "error": "\x1b[31m", "critical": "\x1b[31m"}
+_COLOURS = {"debug": "\x1b[2m", "warning": "\x1b[33m", "error": "\x1b[31m"}
 _RESET = "\x1b[0m"
 
 
-def configure(settings: LogSettings, stream: TextIO = sys.stderr) -> None:
-    """Set up structlog for the process, and bring warnings of libraries into the same story."""
+def configure(settings: LogSettings, stream: TextIO = sys.stderr, story: Story | None = None) -> None:
+    """Set up structlog for the process, and bring warnings of libraries into the same story.
+
+    Args:
+        settings: Form and least level.
+        stream: Where lines go.
+        story: Takes note of each line, too.
+    """
     as_console = settings.format == "console" or (settings.format == "auto" and stream.isatty())
     renderer: list[Any] = (
         [structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False, key="timestamp"), Console(stream.isatty())]
@@ -42,6 +48,7 @@ def configure(settings: LogSettings, stream: TextIO = sys.stderr) -> None:
             structlog.processors.add_log_level,
             *renderer[:-1],
             redact_fields,
+            *([story] if story else []),
             renderer[-1],
         ],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[settings.level]),
@@ -81,23 +88,46 @@ class Console:
 
     def __call__(self, _logger: object, _method: str, event: Mapping[str, Any]) -> str:
         """Processor: the last one, gives back the line."""
-        rest = dict(event)
-        name = str(rest.pop("event"))
-        level = str(rest.pop("level", "info"))
-        at = rest.pop("timestamp", "")
-        who = f"{rest.pop('recorder', None) or '':<10} {rest.pop('recording', None) or '':<8}"
-        error = rest.pop("exc_info", None)
+        rest = {key: value for key, value in event.items() if key not in OWN}
+        error = event.get("exc_info")
         error = sys.exception() if error is True else error  # as ``log.exception`` says it
-        known = BY_NAME.get(name)
-        text = words.sentence(known.says, rest) if known else name.replace("_", " ")
-        told = known.fields_told if known else frozenset[str]()
-        more = " ".join(f"{key}={value}" for key, value in rest.items() if key not in told and value is not None)
-        line = words.printable(f"{at} {_MARKS.get(level, ' ')} {who}  {text}  {more}".rstrip())
+        level = str(event.get("level", "info"))
+        line = _line(
+            str(event.get("timestamp", "")),
+            level,
+            (event.get("recorder"), event.get("recording")),
+            str(event["event"]),
+            says(event),
+            rest,
+        )
         if isinstance(error, BaseException):
             line += "\n" + redact("".join(traceback.format_exception(error)).rstrip())
         if self._colour and level in _COLOURS:
             return _COLOURS[level] + line + _RESET
         return line
+
+
+def told_line(happening: Mapping[str, Any], today: float) -> str:
+    """A happening of the story as the console shows it; with its day, should that not be the day of ``today``."""
+    return _line(
+        words.clock_of_day(happening["at"], today),
+        happening["level"],
+        (happening["recorder"], happening["recording"]),
+        happening["event"],
+        happening["says"],
+        happening["fields"],
+    )
+
+
+def _line(
+    at: str, level: str, about: tuple[str | None, str | None], name: str, sentence: str, fields: Mapping[str, Any]
+) -> str:
+    """One line for people: ``time mark recorder recording  sentence  what the sentence does not tell``."""
+    known = BY_NAME.get(name)
+    told = known.fields_told if known else frozenset[str]()
+    more = " ".join(f"{key}={value}" for key, value in fields.items() if key not in told and value is not None)
+    who = f"{about[0] or '':<10} {about[1] or '':<8}"
+    return words.printable(f"{at} {_MARKS.get(level, ' ')} {who}  {sentence}  {more}".rstrip())
 
 
 class _FromLibraries(logging.Handler):

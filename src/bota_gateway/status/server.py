@@ -1,6 +1,7 @@
 """The daemon's local API: a Unix socket, one JSON question a line, one JSON answer a line.
 
-Whoever may open the socket may ask; the socket belongs to the service's user and group and is closed to others.
+A question that follows something has one answer a line until the asker leaves. Whoever may open the socket may ask; it
+belongs to the service's user and group and is closed to others.
 """
 
 import asyncio
@@ -8,9 +9,9 @@ import contextlib
 import json
 import os
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 
@@ -24,7 +25,10 @@ PATIENCE_S = 30.0
 """A client that asks nothing, or does not read its answer, is let go after this."""
 SOCKET_MODE = 0o660
 
+T = TypeVar("T")
+
 Answer = Callable[[dict[str, Any]], Awaitable[object]]
+"""Gives back the answer, or an async iterator of answers that goes on until the asker leaves."""
 
 
 class StatusServer:
@@ -96,24 +100,53 @@ class StatusServer:
         )
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            async with asyncio.timeout(PATIENCE_S):
-                while question := await reader.readline():
-                    writer.write(json.dumps(await self._reply(question), ensure_ascii=False).encode() + b"\n")
-                    await writer.drain()
-        except (ValueError, OSError):
-            # Too slow, too long or gone: nobody is left to tell.
-            return
+        # Too slow, too long or gone: nobody is left to tell.
+        with contextlib.suppress(ValueError, OSError):
+            while question := await _patiently(reader.readline()):
+                answer = await self._reply(question)
+                if isinstance(answer, AsyncIterator):
+                    await self._tell_until_left(answer, reader, writer)
+                    return
+                await _tell(writer, answer)
 
-    async def _reply(self, question: bytes) -> dict[str, object]:
+    async def _tell_until_left(
+        self, answers: AsyncIterator[object], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        async def tell() -> None:
+            with contextlib.suppress(OSError):
+                async for answer in answers:
+                    await _tell(writer, {"answer": answer})
+
+        async def leave() -> None:
+            with contextlib.suppress(OSError):
+                await reader.read(1)  # a follower says nothing more, so this is its end
+
+        async with asyncio.TaskGroup() as tasks:
+            both = {tasks.create_task(tell()), tasks.create_task(leave())}
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            for one in both:
+                one.cancel()
+
+    async def _reply(self, question: bytes) -> dict[str, object] | AsyncIterator[object]:
         try:
             asked = dict(json.loads(question))
         except (ValueError, TypeError):
             return {"error": "status_bad_question", "message": "A question is a JSON object.", "remedy": "Ask again."}
         try:
-            return {"answer": await self._answer(asked)}
+            answer = await self._answer(asked)
         except GatewayError as said:
             return {"error": said.error_code, "message": said.message, "remedy": said.next_step}
         except Exception as failure:
             log.exception("status_question_failed")
             return {"error": "status_failed", "message": repr(failure), "remedy": "The daemon's log says more."}
+        return answer if isinstance(answer, AsyncIterator) else {"answer": answer}
+
+
+async def _patiently(work: Awaitable[T]) -> T:
+    async with asyncio.timeout(PATIENCE_S):
+        return await work
+
+
+async def _tell(writer: asyncio.StreamWriter, answer: object) -> None:
+    writer.write(json.dumps(answer, ensure_ascii=False).encode() + b"\n")
+    await _patiently(writer.drain())

@@ -62,6 +62,12 @@ def moment(at: float | None, now: float) -> str:
     return datetime.fromtimestamp(at, UTC).astimezone().strftime(form)
 
 
+def clock_of_day(at: float, now: float) -> str:
+    """Local time of day, for lines of a log; with the day where that is another one than today's."""
+    then, today = (datetime.fromtimestamp(one, UTC).astimezone() for one in (at, now))
+    return then.strftime("%H:%M:%S" if then.date() == today.date() else "%m-%d %H:%M:%S")
+
+
 def printable(text: object) -> str:
     """The text without control characters: what a recorder sends must not move a technician's cursor."""
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in str(text))

@@ -1,0 +1,151 @@
+"""Answers the questions of the command line from the spool and from what is under way right now."""
+
+import base64
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from bota_gateway.errors import StatusError
+from bota_gateway.model import Custody, RecorderRecord, Recording, WallClock
+from bota_gateway.spool import Spool
+from bota_gateway.status.naming import named
+from bota_gateway.status.report import Report
+from bota_gateway.status.story import KEPT, Story, Wanted
+
+Asked = Mapping[str, Any]
+"""A question: its name under ``ask``, and what it needs."""
+
+
+class Answers:
+    """Answers each question by its name."""
+
+    def __init__(self, spool: Spool, now: WallClock, report: Report, story: Story) -> None:
+        self._spool = spool
+        self._now = now
+        self._story = story
+        self._by_name: dict[str, Callable[[Asked], Awaitable[object]]] = {
+            "status": lambda _asked: report.status(),
+            "recorders": self._recorders,
+            "recordings": self._recordings,
+            "timeline": self._timeline,
+            "audio": self._audio,
+            "retry": self._retry,
+            "happenings": self._happenings,
+            "follow": self._follow,
+        }
+
+    async def answer(self, asked: Asked) -> object:
+        """Answer one question.
+
+        Raises:
+            StatusError: for an unknown question or a recording that is not there.
+        """
+        answer = self._by_name.get(str(asked.get("ask")))
+        if answer is None:
+            raise StatusError(
+                f"Unknown question {asked.get('ask')!r}.",
+                code="status_bad_question",
+                remedy="The command and the daemon are of different versions: restart the daemon.",
+            )
+        return await answer(asked)
+
+    # -- recorders and recordings ----------------------------------------------------------------------------------
+
+    async def _recorders(self, _asked: Asked) -> list[dict[str, object]]:
+        return [self._recorder(one) for one in await self._spool.recorders()]
+
+    def _recorder(self, one: RecorderRecord) -> dict[str, object]:
+        return {
+            "serial": one.serial,
+            "address": one.address,
+            "name": one.name,
+            "firmware": one.firmware,
+            "membership": one.binding.membership.value,
+            "device_id": one.binding.device_id,
+            "seen_ago_s": self._now() - one.last_seen_at,
+            "last_seen_at": one.last_seen_at,
+            "last_visit_at": one.last_visit_at,
+            "rssi": one.rssi,
+            "battery_percent": one.battery_percent,
+            "charging": one.charging,
+            "storage_used_mb": one.storage_used_mb,
+            "storage_total_mb": one.storage_total_mb,
+            "pending": one.pending,
+            "recording_now": one.recording_now,
+            "waiting_for": one.waiting_for,
+            "waiting_detail": one.waiting_detail,
+            "next_attempt_at": one.next_visit_at,
+            "next_attempt_in_s": None if one.next_visit_at is None else one.next_visit_at - self._now(),
+        }
+
+    async def _recordings(self, asked: Asked) -> list[dict[str, object]]:
+        state = asked.get("state")
+        states = None if state is None else [Custody(state)]
+        found = await self._spool.recordings(states=states, serial=asked.get("serial"))
+        return [self._recording(one) for one in reversed(found)]
+
+    def _recording(self, one: Recording) -> dict[str, object]:
+        return {
+            "serial": one.key.serial,
+            "file_id": one.key.file_id,
+            "started_at": one.key.started_at,
+            "take": one.take,
+            "duration_s": one.duration_s,
+            "size_kib": one.size_kib,
+            "state": one.state.value,
+            "size_bytes": one.size_bytes,
+            "sha256": one.sha256,
+            "profile": one.profile,
+            "cloud_id": one.cloud_id,
+            "verified": one.verified,
+            "attempts": one.attempts,
+            "waiting_for": one.waiting_for,
+            "waiting_detail": one.waiting_detail,
+            "parked_reason": one.parked_reason,
+            "next_attempt_at": one.next_attempt_at,
+            "next_attempt_in_s": None if one.next_attempt_at is None else one.next_attempt_at - self._now(),
+            "listed_at": one.listed_at,
+            "captured_at": one.captured_at,
+            "stored_at": one.stored_at,
+            "confirmed_at": one.confirmed_at,
+            "released_at": one.released_at,
+        }
+
+    async def _timeline(self, asked: Asked) -> dict[str, object]:
+        recording = await self._named(asked)
+        entries = await self._spool.timeline(recording.id)
+        return {
+            "recording": self._recording(recording),
+            "timeline": [{"at": one.at, "happened": one.happened, "detail": one.detail} for one in entries],
+        }
+
+    async def _audio(self, asked: Asked) -> dict[str, object]:
+        """One piece of a recording's bytes, empty behind the last one; so an export of any length is many questions."""
+        piece = asked.get("piece")
+        if not isinstance(piece, int) or piece < 0:
+            raise StatusError(f"{piece!r} is no piece.", code="status_bad_question", remedy="Pieces count from 0.")
+        recording = await self._named(asked)
+        data = await self._spool.audio_piece(recording.id, piece)
+        return {"recording": self._recording(recording), "data": base64.b64encode(data).decode("ascii")}
+
+    async def _retry(self, asked: Asked) -> dict[str, int]:
+        if asked.get("recording") is not None:
+            recording = await self._named(asked)
+            return {"retried": await self._spool.retry(recording.id)}
+        return {"retried": await self._spool.retry(code=asked.get("reason"))}
+
+    async def _named(self, asked: Asked) -> Recording:
+        return named(await self._spool.recordings(), str(asked.get("recording")))
+
+    # -- the story -------------------------------------------------------------------------------------------------
+
+    async def _happenings(self, asked: Asked) -> list[dict[str, Any]]:
+        return [asdict(one) for one in self._story.last(*_wanted(asked))]
+
+    async def _follow(self, asked: Asked) -> AsyncIterator[dict[str, Any]]:
+        return self._story.follow(*_wanted(asked))
+
+
+def _wanted(asked: Asked) -> tuple[int, Wanted]:
+    filters = {key: str(asked[key]) for key in ("level", "recorder", "recording") if asked.get(key) is not None}
+    return int(asked.get("lines", KEPT)), Wanted(**filters)
