@@ -181,7 +181,13 @@ class VisitSettings(Section):
     interval_s: Seconds = Field(300, description="Time between visits of a recorder in range.")
     shortest_s: Seconds = Field(60, description="The interval shrinks to this while the recorder is recording.")
     longest_s: Seconds = Field(1800, description="The interval stretches to this while the recorder has nothing.")
-    at_most_s: Seconds = Field(900, description="No transfer is begun later than this into a visit.")
+    at_most_s: Seconds = Field(
+        900,
+        description=(
+            "No transfer is begun later than this into a visit, and one slower than audio is recorded (4 kB/s) is "
+            "given up after as long; each further try of it gets twice the time, so that it arrives in the end."
+        ),
+    )
     linger_s: Annotated[float, Field(ge=0, le=60)] = Field(
         6, description="How long a link waits for an upload that is about to finish, to confirm in the same visit."
     )
@@ -240,7 +246,8 @@ class LogSettings(Section):
     """How it is told."""
 
     format: Literal["auto", "console", "json"] = Field(
-        "auto", description="auto = console on a terminal, json otherwise."
+        "auto",
+        description="auto = console on a terminal, an entry with fields where systemd's journal listens, json otherwise.",
     )
     level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
 

@@ -1,4 +1,4 @@
-"""Logs that read as a story: one line per happening, for people on a terminal and as JSON for machines.
+"""Logs that read as a story: one line per happening, for people on a terminal, for the journal, as JSON for machines.
 
 Rooms log with ``structlog.get_logger()`` and an event name of the catalogue; this module decides how it looks.
 """
@@ -12,7 +12,7 @@ from typing import Any, TextIO
 import structlog
 
 from bota_gateway.config import LogSettings
-from bota_gateway.status import words
+from bota_gateway.status import journal, words
 from bota_gateway.status.catalogue import BY_NAME, LEVELS
 from bota_gateway.status.redact import redact
 from bota_gateway.status.story import OWN, Story, says
@@ -32,33 +32,63 @@ def configure(settings: LogSettings, stream: TextIO = sys.stderr, story: Story |
         stream: Where lines go.
         story: Takes note of each line, too.
     """
-    as_console = settings.format == "console" or (settings.format == "auto" and stream.isatty())
-    renderer: list[Any] = (
-        [structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False, key="timestamp"), Console(stream.isatty())]
-        if as_console
-        else [
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False)),
-            structlog.processors.JSONRenderer(serializer=words.json_text),
-        ]
-    )
+    form = settings.format if settings.format != "auto" else _form_that_fits(stream)
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
-            *renderer[:-1],
+            *_prepared(form),
             redact_fields,
             *([story] if story else []),
-            renderer[-1],
+            _renderer(form, stream),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[settings.level]),
-        logger_factory=structlog.PrintLoggerFactory(stream),
+        logger_factory=_logger_factory(form, stream),
         cache_logger_on_first_use=False,
     )
     root = logging.getLogger()
     root.handlers = [_FromLibraries(logging.WARNING)]
     for name in _TALKATIVE:
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _form_that_fits(stream: TextIO) -> str:
+    if stream.isatty():
+        return "console"
+    return "journal" if journal.is_behind(stream) else "json"
+
+
+def _prepared(form: str) -> list[Any]:
+    """Processors that come before the redaction."""
+    match form:
+        case "console":
+            return [structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False, key="timestamp")]
+        case "json":
+            return [
+                structlog.processors.TimeStamper(fmt="iso", utc=True),
+                structlog.processors.ExceptionRenderer(
+                    structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+                ),
+            ]
+        case _:  # the journal has clocks of its own
+            return []
+
+
+def _renderer(form: str, stream: TextIO) -> Any:
+    match form:
+        case "console":
+            return Console(stream.isatty())
+        case "json":
+            return structlog.processors.JSONRenderer(serializer=words.json_text)
+        case _:
+            return as_journal_entry
+
+
+def _logger_factory(form: str, stream: TextIO) -> Any:
+    if form != "journal":
+        return structlog.PrintLoggerFactory(stream)
+    logger = journal.JournalLogger()
+    return lambda *_args: logger
 
 
 def redact_fields(_logger: object, _method: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
@@ -88,9 +118,6 @@ class Console:
 
     def __call__(self, _logger: object, _method: str, event: Mapping[str, Any]) -> str:
         """Processor: the last one, gives back the line."""
-        rest = {key: value for key, value in event.items() if key not in OWN}
-        error = event.get("exc_info")
-        error = sys.exception() if error is True else error  # as ``log.exception`` says it
         level = str(event.get("level", "info"))
         line = _line(
             str(event.get("timestamp", "")),
@@ -98,13 +125,33 @@ class Console:
             (event.get("recorder"), event.get("recording")),
             str(event["event"]),
             says(event),
-            rest,
+            _fields(event),
         )
-        if isinstance(error, BaseException):
-            line += "\n" + redact("".join(traceback.format_exception(error)).rstrip())
+        line += _traceback(event)
         if self._colour and level in _COLOURS:
             return _COLOURS[level] + line + _RESET
         return line
+
+
+def as_journal_entry(_logger: object, _method: str, event: Mapping[str, Any]) -> bytes:
+    """Processor: the last one, gives back the entry: a line for people, and every field under its own name."""
+    about = "/".join(str(event[key]) for key in ("recorder", "recording") if event.get(key) is not None)
+    name, sentence = str(event["event"]), says(event)
+    line = words.printable(f"{about}: {sentence}" if about else sentence) + _more(name, _fields(event))
+    fields = {key: value for key, value in event.items() if key not in {"level", "exc_info"}}
+    return journal.entry(line + _traceback(event), str(event.get("level", "info")), fields)
+
+
+def _fields(event: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in event.items() if key not in OWN}
+
+
+def _traceback(event: Mapping[str, Any]) -> str:
+    error = event.get("exc_info")
+    error = sys.exception() if error is True else error  # as ``log.exception`` says it
+    return (
+        "\n" + redact("".join(traceback.format_exception(error)).rstrip()) if isinstance(error, BaseException) else ""
+    )
 
 
 def told_line(happening: Mapping[str, Any], today: float) -> str:
@@ -123,11 +170,16 @@ def _line(
     at: str, level: str, about: tuple[str | None, str | None], name: str, sentence: str, fields: Mapping[str, Any]
 ) -> str:
     """One line for people: ``time mark recorder recording  sentence  what the sentence does not tell``."""
+    who = f"{about[0] or '':<10} {about[1] or '':<8}"
+    return words.printable(f"{at} {_MARKS.get(level, ' ')} {who}  {sentence}{_more(name, fields)}".rstrip())
+
+
+def _more(name: str, fields: Mapping[str, Any]) -> str:
+    """What the sentence of the catalogue does not tell."""
     known = BY_NAME.get(name)
     told = known.fields_told if known else frozenset[str]()
     more = " ".join(f"{key}={value}" for key, value in fields.items() if key not in told and value is not None)
-    who = f"{about[0] or '':<10} {about[1] or '':<8}"
-    return words.printable(f"{at} {_MARKS.get(level, ' ')} {who}  {sentence}  {more}".rstrip())
+    return f"  {words.printable(more)}" if more else ""
 
 
 class _FromLibraries(logging.Handler):
