@@ -159,6 +159,20 @@ async def test_every_way_of_telling_the_digest_is_understood(tmp_path: Path, sha
         assert [await hub.audio(row.id) for row in rows] == [each.data for each in held]
 
 
+@pytest.mark.parametrize("size", [5_000, 60_000])
+async def test_a_digest_that_comes_too_late_spoils_no_other_transfer(tmp_path: Path, size: int) -> None:
+    """Without an id, and half a second after its recording: known for what it is by its value, and passed over."""
+    air = VirtualRadio(bytes_per_s=60_000)
+    held = [stored(number, size=size) for number in (1, 2, 3)]
+    async with (
+        SimRecorder(air, serial=SERIAL, recordings=held, options=RecorderOptions(sha=Sha.LATE)) as recorder,
+        hub_with(tmp_path, air) as hub,
+    ):
+        rows = await hub.all_in(Custody.CONFIRMED, count=3)
+        assert [await hub.audio(row.id) for row in rows] == [each.data for each in held]
+        assert recorder.seen.starts == [ONE, TWO, "00000003"]
+
+
 async def test_a_recorder_that_starts_over_by_itself_is_stopped_first(tmp_path: Path) -> None:
     """After NACK some firmware may restart unasked: an ABORT makes it quiet before START is written again."""
     air = VirtualRadio(bytes_per_s=60_000)

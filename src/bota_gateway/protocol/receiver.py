@@ -43,6 +43,9 @@ Profile = Literal["plain", "p10"]
 PAUSED_SILENCE_S: Final = 60.0
 """Silence allowed after PAUSED, which belongs to live streaming; the vendor's SDK waits as long."""
 
+RECORDING_RATE: Final = 4000
+"""Bytes per second at which audio is made (32 kbit/s): what comes slower never catches up with what is recorded."""
+
 RATE_ALLOWANCE_S: Final = 60.0
 """Time before the rate floor counts: the recorder may be slow to begin, or pause once, without being called slow."""
 
@@ -71,6 +74,12 @@ class ReceiverOptions:
     digest: Literal["strict", "record"] = "strict"
     max_recording_bytes: int = 256 << 20
     slowest_bytes_per_s: int = 500
+    patience_s: float = math.inf
+    """How long a transfer may go on below ``RECORDING_RATE``; one above it goes to its end."""
+    still_recording: bool = False
+    """The recorder says that it is recording: then PAUSED means that this is the recording in progress."""
+    earlier_digests: frozenset[str] = frozenset()
+    """SHA-256 (hex) of other recordings that came over the same link: a late digest without id may be one of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +128,7 @@ class BatchReceiver:
         self.duplicates = 0
         self.length_mismatches = 0
         self.foreign_digests = 0
-        """SHA-256 packets for another recording: some firmware sends such; they are discarded."""
+        """SHA-256 packets of other recordings: some firmware sends such, some sends them late; they are discarded."""
         self._recording_id = recording_id
         self._options = options
         self._encrypted_at_rest = encrypted_at_rest
@@ -259,8 +268,7 @@ class BatchReceiver:
             case Sha256():
                 self._receive_sha256(packet)
             case Paused():
-                self._paused = True
-                self._flowing = False
+                self._receive_paused()
             case DeviceError(code=code):
                 line = wire_error(code)
                 message = f"the recorder ended it with 0x{code:02x}: {line.meaning}"
@@ -287,6 +295,13 @@ class BatchReceiver:
         self._audio += payload
         self._index += 1
         self._flowing = self.profile == "plain"
+
+    def _receive_paused(self) -> None:
+        self._paused = True
+        self._flowing = False
+        if self._options.still_recording:
+            # It goes on at the pace of speech until the meeting is over: nothing is lost by waiting for that.
+            self._fail("transfer_still_recording", "the recorder is still recording it", "later")
 
     def _receive_e2e_start(self, packet: E2eStart) -> None:
         if not self._fits_profile(packet) or self._audio or self.received_bytes:
@@ -317,6 +332,9 @@ class BatchReceiver:
     def _receive_sha256(self, packet: Sha256) -> None:
         if packet.recording_id is not None and packet.recording_id != self._recording_id:
             self.foreign_digests += 1
+            return
+        if packet.recording_id is None and packet.sha256.hex() in self._options.earlier_digests:
+            self.foreign_digests += 1  # sent too late for the transfer that it belongs to
             return
         if self._device_sha is None or packet.recording_id is not None:
             self._device_sha = packet
@@ -369,8 +387,10 @@ class BatchReceiver:
             self._fail_too_slow(now)
 
     def _too_slow_at(self) -> float:
-        started_at = self._started_at or 0.0
-        return started_at + RATE_ALLOWANCE_S + self.received_bytes / self._options.slowest_bytes_per_s
+        options = self._options
+        useless = RATE_ALLOWANCE_S + self.received_bytes / options.slowest_bytes_per_s
+        unreasonable = max(options.patience_s, self.received_bytes / RECORDING_RATE)
+        return (self._started_at or 0.0) + min(useless, unreasonable)
 
     def _conclude(self) -> None:
         device_sha256 = self.device_sha256
@@ -400,8 +420,11 @@ class BatchReceiver:
     def _fail_too_slow(self, now: float) -> None:
         took = now - (self._started_at or 0.0)
         floor = self._options.slowest_bytes_per_s
-        message = f"{self.received_bytes} bytes in {took:.0f} s: below wire.slowest_bytes_per_s ({floor})"
-        self._fail("transfer_too_slow", message, "later")
+        came = f"{self.received_bytes} bytes in {took:.0f} s"
+        if self.received_bytes < floor * (took - RATE_ALLOWANCE_S):
+            self._fail("transfer_too_slow", f"{came}: below wire.slowest_bytes_per_s ({floor})", "later")
+        else:
+            self._fail("transfer_too_slow", f"{came}: slower than audio is recorded; more time is given next", "later")
 
     def _fail(self, code: str, message: str, retry: Retry, *, device_error: int | None = None) -> None:
         self.outcome = Failed(code, message, retry, device_error)

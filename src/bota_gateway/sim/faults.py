@@ -33,6 +33,8 @@ class FaultKind(StrEnum):
     """A packet of an unknown type comes before it."""
     STALL = "stall"
     """Nothing for ``seconds`` before it."""
+    PAUSE = "pause"
+    """PAUSED before it, as when a recording in progress has been sent so far, and nothing for ``seconds``."""
     DISCONNECT = "disconnect"
     """The recorder ends the link before it, once all earlier packets have arrived."""
     ERROR = "error"
@@ -92,6 +94,7 @@ PACKET_KINDS = frozenset(
         FaultKind.RUNT,
         FaultKind.UNKNOWN_TYPE,
         FaultKind.STALL,
+        FaultKind.PAUSE,
         FaultKind.DISCONNECT,
         FaultKind.ERROR,
     }
@@ -112,7 +115,7 @@ class Fault:
     times: int | None = 1
     """How often it fires; None: always."""
     seconds: float = 1.0
-    """For STALL and GATT_STALL; ``math.inf`` stalls until the link ends."""
+    """For STALL, PAUSE and GATT_STALL; ``math.inf`` stalls until the link ends."""
     code: int = 0x12
     """For ERROR; 0x12 is "transfer failed"."""
 

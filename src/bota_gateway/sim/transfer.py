@@ -133,6 +133,9 @@ class Transfer:
             match one.fault.kind:
                 case FaultKind.STALL:
                     await stall(one.fault.seconds)
+                case FaultKind.PAUSE:
+                    self._send(packets.encode_paused(index, self.bytes_sent))
+                    await stall(one.fault.seconds)
                 case FaultKind.DISCONNECT:
                     await self._disconnect()
                 case FaultKind.ERROR:

@@ -29,6 +29,7 @@ from bota_gateway.protocol.uuids import RECORDING_TRANSFER
 from bota_gateway.radio import Link, NotificationStream
 from bota_gateway.spool import Spool
 from bota_gateway.sync.const import PROGRESS_EVERY_S, QUIET_S, SETTLE_S, TRANSFER_TRIES
+from bota_gateway.sync.patience import Patience
 from bota_gateway.sync.progress import LinkProgress
 from bota_gateway.sync.schedule import RECORDING_BACKOFF
 
@@ -52,6 +53,11 @@ class Puller:
     progress: LinkProgress
     now: WallClock
     rng: Random
+    patience: Patience
+    still_recording: bool
+    """Whether the recorder said at the beginning of the visit that it was recording."""
+    _digests: dict[str, str] = field(default_factory=dict)
+    """Of what came over this link: SHA-256 to file id."""
 
     async def pull(self, recording: Recording) -> Recording:
         """Capture and acknowledge one recording, trying twice where that may help.
@@ -69,8 +75,13 @@ class Puller:
             LinkLostError: the link ended.
             GattError: START or the acknowledgement got no answer; once captured, the recording is safe all the same.
         """
+        with self.patience.with_a(recording, self.link.adapter) as patience_s:
+            return await self._try(recording, patience_s)
+
+    async def _try(self, recording: Recording, patience_s: float) -> Recording:
         for tries_left in reversed(range(TRANSFER_TRIES)):
-            transfer = Transfer(self.link, self.spool, recording, self._receiver(recording), self.progress)
+            receiver = self._receiver(recording, patience_s)
+            transfer = Transfer(self.link, self.spool, recording, receiver, self.progress)
             try:
                 return await transfer.run(self.binding)
             except TransferError as error:
@@ -84,10 +95,13 @@ class Puller:
                 if transfer.unruly:
                     raise UnrulyError("The recorder does not end the transfer that was aborted.") from error
                 raise
+            finally:
+                if receiver.ended:
+                    self._digests[receiver.sha256] = recording.key.file_id
         raise AssertionError("the last try either captures or raises")
 
-    def _receiver(self, recording: Recording) -> BatchReceiver:
-        wire = self.wire
+    def _receiver(self, recording: Recording, patience_s: float) -> BatchReceiver:
+        wire, own = self.wire, recording.key.file_id
         options = ReceiverOptions(
             result_characteristic=wire.result_characteristic,
             result_sequence=wire.result_sequence,
@@ -97,6 +111,9 @@ class Puller:
             digest=wire.digest,
             max_recording_bytes=wire.max_recording_bytes,
             slowest_bytes_per_s=wire.slowest_bytes_per_s,
+            patience_s=patience_s,
+            still_recording=self.still_recording,
+            earlier_digests=frozenset(digest for digest, file_id in self._digests.items() if file_id != own),
         )
         wire_id = recording_id(recording.key.file_id)
         return BatchReceiver(wire_id, options, encrypted_at_rest=recording.encrypted_at_rest)

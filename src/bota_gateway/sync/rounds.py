@@ -16,6 +16,7 @@ from bota_gateway.model import Custody, RecorderRecord, WallClock
 from bota_gateway.radio import PRESENT_S, Radio, Sighting
 from bota_gateway.spool import Spool
 from bota_gateway.sync.const import AWAY_S, SOON_S
+from bota_gateway.sync.patience import Patience
 from bota_gateway.sync.progress import LinkProgress
 from bota_gateway.sync.reasons import Reason
 from bota_gateway.sync.schedule import Findings, backoff_after, due_in, interval_after
@@ -77,7 +78,7 @@ class Rounds:
     ) -> None:
         self._radio = radio
         self._settings = settings
-        self._hub = Hub(spool, settings, now, clock_is_trusted, rng)
+        self._hub = Hub(spool, settings, now, clock_is_trusted, rng, Patience(settings))
         self._wake = asyncio.Event()
         self._present: dict[str, _Presence] = {}
         self._links: dict[str, LinkProgress] = {}

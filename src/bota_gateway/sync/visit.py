@@ -26,6 +26,7 @@ from bota_gateway.spool import Spool
 from bota_gateway.spool.custody import WITH_AUDIO
 from bota_gateway.sync import recorder
 from bota_gateway.sync.const import FAILURES_IN_A_ROW, REGISTRAR_WAIT_S, SMALLEST_MTU
+from bota_gateway.sync.patience import Patience
 from bota_gateway.sync.plan import Plan, make_plan
 from bota_gateway.sync.progress import LinkProgress
 from bota_gateway.sync.pull import Puller
@@ -45,6 +46,7 @@ class Hub:
     clock_is_trusted: Callable[[], bool]
     """False while this machine's clock may be wrong: no recorder is given the time then."""
     rng: Random
+    patience: Patience
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,7 +260,15 @@ class Visit:
     async def _pull(self, rows: Sequence[Recording]) -> Left | None:
         hub, clock = self._hub, asyncio.get_running_loop().time
         puller = Puller(
-            self._link, hub.spool, hub.settings.wire, self._record.binding, self._progress, hub.now, hub.rng
+            link=self._link,
+            spool=hub.spool,
+            wire=hub.settings.wire,
+            binding=self._record.binding,
+            progress=self._progress,
+            now=hub.now,
+            rng=hub.rng,
+            patience=hub.patience,
+            still_recording=self._status is not None and self._status.recording_now,
         )
         failures = 0
         no_room: Left | None = None
