@@ -25,12 +25,28 @@ needs_dbus = pytest.mark.skipif(shutil.which("dbus-daemon") is None, reason="nee
 Properties = dict[str, Variant]
 
 
+POLICY: Final = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
+ "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
+<busconfig>
+  <listen>{address}</listen>
+  <auth>EXTERNAL</auth>
+  <policy context="default">
+    <allow user="*"/> <allow own="*"/> <allow send_destination="*"/> <allow receive_sender="*"/>
+  </policy>
+  {policy}
+</busconfig>
+"""
+FORBIDDEN: Final = '<policy context="mandatory"><deny send_destination="org.bluez"/></policy>'
+"""As ``policy``: nobody may talk to BlueZ."""
+
+
 @asynccontextmanager
-async def system_bus(directory: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[str]:
-    """A bus of its own in place of the system's; gives its address."""
+async def system_bus(directory: Path, monkeypatch: pytest.MonkeyPatch, *, policy: str = "") -> AsyncIterator[str]:
+    """A bus of its own in place of the system's, open to every user but for ``policy``; gives its address."""
     address = f"unix:path={directory / 'bus'}"
+    (directory / "bus.conf").write_text(POLICY.format(address=address, policy=policy))
     daemon = await asyncio.create_subprocess_exec(
-        *("dbus-daemon", "--session", "--nofork", "--nopidfile", "--nosyslog", f"--address={address}"),
+        *("dbus-daemon", f"--config-file={directory / 'bus.conf'}", "--nofork", "--nopidfile", "--nosyslog"),
         "--print-address",
         stdout=asyncio.subprocess.PIPE,
     )

@@ -14,11 +14,13 @@ from dbus_fast.aio import MessageBus
 from bota_gateway.config import RadioSettings
 from bota_gateway.errors import AdapterError
 from bota_gateway.radio.bounded import bounded
+from bota_gateway.radio.classify import PERMISSION_ADVICE
 from bota_gateway.radio.const import SCAN_START_S
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 _ADAPTER_INTERFACE: Final = "org.bluez.Adapter1"
+_ACCESS_DENIED: Final = "org.freedesktop.DBus.Error.AccessDenied"
 _NO_BUS_REMEDY: Final = "Check with: systemctl status dbus bluetooth; is the gateway's user allowed to talk to BlueZ?"
 _NO_DAEMON_REMEDY: Final = "Start it: systemctl start bluetooth. Missing? apt install bluez."
 _NO_ADAPTER_REMEDY: Final = "Plug one in, or correct radio.adapters; bluetoothctl list shows what BlueZ has."
@@ -60,7 +62,7 @@ async def discover_adapters(settings: RadioSettings) -> list[Adapter]:
     Raises:
         AdapterError: BlueZ can't be asked, or there is none to use.
     """
-    chosen = choose(await _ask_bluez(), settings.adapters)
+    chosen = choose(await ask_bluez(), settings.adapters)
     for adapter in chosen:
         if not adapter.powered:
             log.warning("adapter_off", adapter=adapter.name, address=adapter.address, advice="bluetoothctl power on")
@@ -75,7 +77,7 @@ async def find_again(adapter: Adapter, name: str) -> str:
     if adapter.address is None or adapter.scanner_backend is not None:
         return name
     try:
-        known = await _ask_bluez()
+        known = await ask_bluez()
     except AdapterError:
         return name
     now = next((each.name for each in known if each.address == adapter.address), name)
@@ -117,16 +119,27 @@ def read_adapters(objects: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> lis
     ]
 
 
-async def _ask_bluez() -> list[KnownAdapter]:
+async def ask_bluez() -> list[KnownAdapter]:
+    """Every adapter that BlueZ has, of use or not; none is no error here.
+
+    Raises:
+        AdapterError: ``radio_no_bus``, ``radio_no_bluez``, or ``radio_not_allowed`` where D-Bus keeps this user out.
+    """
     try:
         reply = await bounded(_managed_objects(), limit=SCAN_START_S)
     except TimeoutError:
-        raise AdapterError("BlueZ does not answer.", remedy=_NO_DAEMON_REMEDY) from None
+        raise AdapterError("BlueZ does not answer.", code="radio_no_bluez", remedy=_NO_DAEMON_REMEDY) from None
     except (OSError, EOFError, AuthError) as error:
-        raise AdapterError(f"The system bus can't be reached: {error}.", remedy=_NO_BUS_REMEDY) from error
+        raise AdapterError(
+            f"The system bus can't be reached: {error}.", code="radio_no_bus", remedy=_NO_BUS_REMEDY
+        ) from error
+    if reply is not None and reply.error_name == _ACCESS_DENIED:
+        raise AdapterError(
+            "D-Bus does not let this user talk to BlueZ.", code="radio_not_allowed", remedy=PERMISSION_ADVICE
+        )
     if reply is None or reply.message_type is not MessageType.METHOD_RETURN:
         said = f" ({reply.error_name})" if reply else ""
-        raise AdapterError(f"BlueZ is not running, or refuses{said}.", remedy=_NO_DAEMON_REMEDY)
+        raise AdapterError(f"BlueZ is not running, or refuses{said}.", code="radio_no_bluez", remedy=_NO_DAEMON_REMEDY)
     return read_adapters({path: unpack_variants(interfaces) for path, interfaces in reply.body[0].items()})
 
 

@@ -70,10 +70,10 @@ RULES: Final[Mapping[ConnectKind, Rule]] = {
     ),
 }
 
-_PERMISSION_ADVICE: Final = (
+PERMISSION_ADVICE: Final = (
     "Let the gateway's user talk to BlueZ: add it to the group bluetooth, or fix the D-Bus policy."
 )
-_VERSION_ADVICE: Final = "Install BlueZ 5.55 or newer; 5.66 is the oldest that is tested."
+VERSION_ADVICE: Final = "Install BlueZ 5.55 or newer; 5.66 is the oldest that is tested."
 
 _BY_DBUS_NAME: Final[Mapping[str, ConnectKind]] = {
     "org.bluez.Error.AlreadyConnected": ConnectKind.BUSY,
@@ -184,13 +184,13 @@ def advise(error: BaseException) -> str:
     """One line of advice for the operator."""
     match error:
         case BleakBluetoothNotAvailableError() if error.reason is BleakBluetoothNotAvailableReason.DENIED_BY_SYSTEM:
-            return _PERMISSION_ADVICE
+            return PERMISSION_ADVICE
         case AuthError() | PermissionError():
-            return _PERMISSION_ADVICE
+            return PERMISSION_ADVICE
         case BleakDBusError() if error.dbus_error == "org.freedesktop.DBus.Error.AccessDenied":
-            return _PERMISSION_ADVICE
+            return PERMISSION_ADVICE
         case BleakError() if "requires bluez" in str(error).lower():
-            return _VERSION_ADVICE
+            return VERSION_ADVICE
         case _:
             return RULES[classify(error)].advice
 
