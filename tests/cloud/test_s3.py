@@ -198,7 +198,7 @@ async def test_an_expired_url_is_not_sent_to() -> None:
     then = HUB_TIME - 4000
     target = f"/k?X-Amz-Date={signed_at(then)}&X-Amz-Expires=3600"
     date = datetime.fromtimestamp(then + 60, UTC).strftime("%a, %d %b %Y %H:%M:%S GMT")
-    device = {"id": "dev_1", "serial_number": "BP1"}
+    device = {"id": "dev_1", "serial_number": "BP1", "status": "unbound"}
     async with odd_server(answer(200, device, Date=date)) as odd, api_to(odd) as api:
         assert (await put(api, ticket(odd, target))).kind is PutKind.EXPIRED
         assert not odd.received
