@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from random import Random
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, Literal, Self, TypeVar
 
 import structlog
 from pydantic import SecretStr
@@ -24,7 +24,7 @@ from bota_gateway.cloud.answers import (
     parse_refusal,
     parse_ticket,
 )
-from bota_gateway.cloud.budget import Budget, BudgetLimits, Call
+from bota_gateway.cloud.budget import Budget, BudgetLimits, Call, RateHeaders
 from bota_gateway.cloud.clock import ServerClock
 from bota_gateway.cloud.const import CALL_S, MAX_ANSWER_BYTES, MAX_PAGES, PAGE_SIZE
 from bota_gateway.cloud.contracts import Contract, ContractChoice
@@ -60,6 +60,15 @@ class Completed:
 @dataclass(frozen=True, slots=True)
 class Verifying:
     """Completion is accepted for now (425): the stored bytes are being verified; repeat the identical call later."""
+
+
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """The newest row of a list, and what the answer said of the limits."""
+
+    row: Mapping[str, Any] | None
+    """None when the list is empty."""
+    rates: RateHeaders
 
 
 class BotaApi:
@@ -161,6 +170,18 @@ class BotaApi:
         if answer.status == 425:
             return Verifying()
         return Completed(self._learned(parse_recording(parse_object(answer))))
+
+    # -- the key -----------------------------------------------------------------------------------------------
+
+    async def glance(self, call: Call, route: Literal["/devices", "/recordings"]) -> Glance:
+        """The newest row of a list, to see whether the key may read it; nothing is changed by it.
+
+        Raises:
+            CloudError: As every call.
+        """
+        answer = await self._call(call, "GET", route, query={"limit": 1})
+        page = parse_page(parse_object(answer))
+        return Glance(page.rows[0] if page.rows else None, parse_rates(answer, self.clock.now()))
 
     # -- underneath --------------------------------------------------------------------------------------------
 

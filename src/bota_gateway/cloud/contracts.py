@@ -114,21 +114,29 @@ class ContractChoice:
 
     def observe(self, recording: CloudRecording) -> None:
         """Learn from an answer: each generation has fields of its own, and only e proves digests."""
-        if self._settled:
+        shown = None if self._settled else generation_of(recording)
+        if shown is None:
             return
         if recording.sha256_verified:
             self._settled = True
             self._learn(E, "the API proved a digest")
-        elif recording.shape & _NEW_SHAPE:
-            self._learn(E, "an answer has fields of this generation")
-        elif recording.shape & _OLD_SHAPE:
-            self._learn(D2 if "media" in recording.shape else D1, "an answer has fields of this generation")
+        else:
+            self._learn(_BY_NAME[shown], "an answer has fields of this generation")
 
     def _learn(self, contract: Contract, why: str) -> None:
         if contract is self.current:
             return
         log.info("cloud_contract_learned", contract=contract.name.value, before=self.current.name.value, reason=why)
         self.current = contract
+
+
+def generation_of(recording: CloudRecording) -> Profile | None:
+    """The generation that an answer shows by its fields; None when it has none that differ."""
+    if recording.sha256_verified or recording.shape & _NEW_SHAPE:
+        return Profile.E
+    if recording.shape & _OLD_SHAPE:
+        return Profile.D2 if "media" in recording.shape else Profile.D1
+    return None
 
 
 def _owners(new: NewRecording) -> dict[str, Any]:
