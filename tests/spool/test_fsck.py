@@ -117,6 +117,9 @@ async def test_each_inconsistency_is_found(whole: Path, statement: str) -> None:
     assert {fault.code for fault in seen.faults} == TAMPERED[statement]
     assert all(fault.what and fault.remedy for fault in seen.faults)
     assert not seen.whole
+    quick = examine(whole, with_audio=False)
+    assert quick.audio_bytes == 0
+    assert {fault.code for fault in quick.faults} == TAMPERED[statement] - {Wrong.AUDIO_DIFFERS, Wrong.AUDIO_MISSING}
 
 
 @pytest.mark.parametrize("page", range(40))
@@ -150,6 +153,17 @@ def free_pages(data: bytes, path: Path) -> set[int]:
         database.close()
     trunk = int.from_bytes(data[32:36], "big")
     return set(range(size)) - used - {trunk - 1}
+
+
+async def test_without_audio_only_the_journal_is_judged(whole: Path) -> None:
+    """A damaged page of the journal is found by the quick look, one of the audio by the long look alone."""
+    path = whole / DATABASE_NAME
+    before = path.read_bytes()
+    for text, found in ((b"BP1A2B3C4D", True), (DATA[100_000:100_100], False)):
+        page = before.index(text) // PAGE_BYTES * PAGE_BYTES
+        path.write_bytes(before[:page] + bytes(PAGE_BYTES) + before[page + PAGE_BYTES :])
+        assert examine(whole, with_audio=False).whole is not found
+        assert not examine(whole).whole
 
 
 async def test_damaged_audio_does_not_end_the_examination(whole: Path) -> None:

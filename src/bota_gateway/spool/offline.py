@@ -17,7 +17,7 @@ from bota_gateway.spool.failures import as_spool_error
 from bota_gateway.spool.journal import to_entry, to_recording
 from bota_gateway.spool.lock import lock_of_existing
 from bota_gateway.spool.reading import audio_bytes
-from bota_gateway.spool.setup import NAMES_OF_TABLES, recognise
+from bota_gateway.spool.setup import CHECKS, NAMES_OF_TABLES, recognise
 
 ADDED = {2: ", NULL AS released_at, 0 AS look_first"}
 """What a row of ``recordings`` lacks that was written before a version, with what it meant then."""
@@ -42,6 +42,11 @@ class OfflineSpool:
         """What SQLite's own check of every page finds; empty for a whole database."""
         said = [str(row[0]) for row in self.query(f"PRAGMA integrity_check({WORST_DAMAGE})")]
         return [] if said == ["ok"] else said
+
+    def journal_damage(self) -> list[str]:
+        """As `damage`, of everything but audio, as at a gateway's start; takes seconds where audio takes minutes."""
+        said = [str(row[0]) for check in CHECKS for row in self.query(f"PRAGMA {check}")]
+        return [line for line in said if line != "ok"][:WORST_DAMAGE]
 
     def recordings(self) -> Iterator[Recording]:
         """Every recording, in the order they were listed."""
