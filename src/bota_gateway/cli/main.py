@@ -21,6 +21,7 @@ _COMMANDS = {
     "recorders": "ask",
     "recordings": "ask",
     "timeline": "ask",
+    "why": "why",
     "tail": "tail",
     "retry": "ask",
     "export": "export",

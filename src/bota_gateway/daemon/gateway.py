@@ -22,9 +22,10 @@ from bota_gateway.daemon.supervise import Down, keep_running
 from bota_gateway.daemon.systemd import ServiceManager
 from bota_gateway.errors import SpoolCorruptError, SpoolError, SpoolWriteError
 from bota_gateway.model import WallClock
-from bota_gateway.radio import Adapter, Radio, ScanTrouble, open_adapters
+from bota_gateway.radio import PRESENT_S, Adapter, Radio, ScanTrouble, open_adapters
 from bota_gateway.spool import Spool
 from bota_gateway.status.answers import Answers
+from bota_gateway.status.live import Heard
 from bota_gateway.status.report import Report
 from bota_gateway.status.server import StatusServer
 from bota_gateway.status.story import Story
@@ -109,6 +110,17 @@ class Gateway:
         """What each link is doing right now; empty while the radio is down."""
         return self._rounds.links if self._rounds else []
 
+    @property
+    def heard(self) -> dict[str, Heard]:
+        """Who advertised lately, by address; nobody while the radio is down."""
+        if self._radio is None:
+            return {}
+        clock = asyncio.get_running_loop().time()
+        return {
+            address: Heard(one.rssi, clock - one.at, clock - one.at <= PRESENT_S)
+            for address, one in self._radio.sightings.items()
+        }
+
     def stop(self) -> None:
         """Ask ``run`` to end: links are closed, transfers under way are given back, nothing is lost."""
         self._stop.set()
@@ -155,7 +167,8 @@ class Gateway:
         self._uploader = uploader = Uploader(self.spool, api, settings.cloud, self._now, platform.node(), rng=self._rng)
         registrar = Registrar(self.spool, api, settings, self._now, rng=self._rng)
         report = Report(self.spool, self._now, self)
-        answers = Answers(self.spool, self._now, report, self._story)
+        may_confirm = settings.recorders.confirm == "after_stored"
+        answers = Answers(self.spool, self._now, self, report, self._story, may_confirm=may_confirm)
         runs: dict[str, Callable[[], Awaitable[None]]] = {
             "radio": lambda: self._once_durable(self._listen),
             "uploader": lambda: self._once_durable(uploader.run),

@@ -8,9 +8,11 @@ from typing import Any
 from bota_gateway.errors import StatusError
 from bota_gateway.model import Custody, RecorderRecord, Recording, WallClock
 from bota_gateway.spool import Spool
+from bota_gateway.status.live import Live
 from bota_gateway.status.naming import named
 from bota_gateway.status.report import Report
 from bota_gateway.status.story import KEPT, Story, Wanted
+from bota_gateway.status.why import Why
 
 Asked = Mapping[str, Any]
 """A question: its name under ``ask``, and what it needs."""
@@ -19,10 +21,14 @@ Asked = Mapping[str, Any]
 class Answers:
     """Answers each question by its name."""
 
-    def __init__(self, spool: Spool, now: WallClock, report: Report, story: Story) -> None:
+    def __init__(
+        self, spool: Spool, now: WallClock, live: Live, report: Report, story: Story, *, may_confirm: bool
+    ) -> None:
         self._spool = spool
         self._now = now
+        self._live = live
         self._story = story
+        self._causes = Why(spool, now, live, may_confirm=may_confirm)
         self._by_name: dict[str, Callable[[Asked], Awaitable[object]]] = {
             "status": lambda _asked: report.status(),
             "recorders": self._recorders,
@@ -30,6 +36,7 @@ class Answers:
             "timeline": self._timeline,
             "audio": self._audio,
             "retry": self._retry,
+            "why": self._why,
             "happenings": self._happenings,
             "follow": self._follow,
         }
@@ -55,6 +62,7 @@ class Answers:
         return [self._recorder(one) for one in await self._spool.recorders()]
 
     def _recorder(self, one: RecorderRecord) -> dict[str, object]:
+        heard = self._live.heard.get(one.address)
         return {
             "serial": one.serial,
             "address": one.address,
@@ -65,7 +73,9 @@ class Answers:
             "seen_ago_s": self._now() - one.last_seen_at,
             "last_seen_at": one.last_seen_at,
             "last_visit_at": one.last_visit_at,
-            "rssi": one.rssi,
+            "in_range": heard is not None and heard.present,
+            "heard_ago_s": None if heard is None else heard.ago_s,
+            "rssi": one.rssi if heard is None else heard.rssi,
             "battery_percent": one.battery_percent,
             "charging": one.charging,
             "storage_used_mb": one.storage_used_mb,
@@ -127,6 +137,10 @@ class Answers:
         recording = await self._named(asked)
         data = await self._spool.audio_piece(recording.id, piece)
         return {"recording": self._recording(recording), "data": base64.b64encode(data).decode("ascii")}
+
+    async def _why(self, asked: Asked) -> dict[str, Any]:
+        name = asked.get("of")
+        return await (self._causes.overview() if name is None else self._causes.answer(str(name)))
 
     async def _retry(self, asked: Asked) -> dict[str, int]:
         if asked.get("recording") is not None:

@@ -1,6 +1,7 @@
 """What the daemon is doing right now, as the rooms at work tell it."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from bota_gateway.errors import GatewayError
@@ -60,6 +61,17 @@ class DownReport(Protocol):
         """Loop time of its next start."""
 
 
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """A recorder that advertised lately."""
+
+    rssi: int
+    """Signal strength in dBm."""
+    ago_s: float
+    present: bool
+    """Heard so lately that it is in range."""
+
+
 class Live(Protocol):
     """What is under way right now, beside what stands in the spool; the daemon provides it."""
 
@@ -74,6 +86,10 @@ class Live(Protocol):
     @property
     def pauses(self) -> Sequence[PauseReport]:
         """Reasons why the cloud is not asked."""
+
+    @property
+    def heard(self) -> Mapping[str, Heard]:
+        """Who advertised lately, by address."""
 
     @property
     def failing(self) -> Mapping[str, DownReport]:

@@ -1,0 +1,251 @@
+"""Why something does not move: what it waits for, since when, until when, and what a person can do.
+
+A recording waits for itself (a back-off, a human), for the cloud, or for a visit to its recorder; that recorder may
+wait, too. So the answer is a chain, the nearest cause first.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+
+from bota_gateway.errors import StatusError
+from bota_gateway.model import Custody, Membership, RecorderRecord, Recording, WallClock
+from bota_gateway.spool import Spool
+from bota_gateway.status.live import Live
+from bota_gateway.status.naming import named
+from bota_gateway.status.remedies import remedy
+from bota_gateway.status.words import duration, size
+
+_DONE = {
+    Custody.CONFIRMED: "Nothing is left to do: the cloud has it, and its recorder deleted it.",
+    Custody.FORGOTTEN: "Nothing is left to do: the cloud has it, its recorder deleted it, and so did this hub.",
+}
+_AT_RECORDER = {
+    Custody.LISTED: "It is on its recorder, and is pulled in a visit.",
+    Custody.RECEIVING: "Its transfer broke off, and begins again in a visit.",
+    Custody.STORED: "The cloud has it; its recorder is told so in a visit.",
+    Custody.CONFIRMING: "Its recorder was told that it may delete it; whether it did shows in the next visit.",
+}
+"""What the next visit will do, for states in which it is a visit that is waited for."""
+_OF_CLOUD = frozenset({"uploader", "registrar"})
+"""Parts of the gateway that only what goes to the cloud waits for."""
+_OF_NEITHER = frozenset({"status socket", "housekeeping", "watchdog"})
+"""Parts that no recording waits for. All others, adapters among them, are of the radio."""
+_NEAR_DBM = -75
+"""A recorder last heard above this did not fade away: it was switched off, ran empty, or a phone took it. Bluetooth LE
+receivers lose a sender at -85 to -95 dBm, and a body in between takes some 10 dB."""
+
+
+class Reason(StrEnum):
+    """Codes that only a look at the whole gives; all others come from where things failed."""
+
+    NOT_HEARD = "recorder_not_heard"
+    """It does not advertise where this hub hears it.
+
+    Bring it near and charge it. Close the Bota app on its owner's phone: while a phone holds it, nobody else hears it.
+    """
+    NEVER_MET = "recorder_never_met"
+    """No recorder has told this serial here.
+
+    Check the serial on its back, bring it near and charge it; bota-gateway recorders lists who was met.
+    """
+    QUEUED = "upload_queued"
+    """Others are uploaded before it.
+
+    Nothing: its turn comes.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """One link of the chain."""
+
+    about: str
+    """Recorder, recording, or part of the gateway."""
+    says: str
+    code: str | None = None
+    """As in docs/errors.md; None where nothing is wrong."""
+    since: float | None = None
+    """Unix seconds."""
+    next_in_s: float | None = None
+    """Seconds to the next try; None when that depends on something else than time."""
+    remedy: str | None = None
+
+
+class Why:
+    """Gives the causes; ``may_confirm`` is False where recorders are never told to delete."""
+
+    def __init__(self, spool: Spool, now: WallClock, live: Live, *, may_confirm: bool) -> None:
+        self._may_confirm = may_confirm
+        self._spool = spool
+        self._now = now
+        self._live = live
+
+    async def answer(self, name: str) -> dict[str, Any]:
+        """Why the recorder or recording of this name does not move.
+
+        Args:
+            name: A serial (or the last digits of one), else a recording as `named` understands it.
+
+        Raises:
+            StatusError: nobody and nothing has this name, or several have.
+        """
+        recorders = await self._spool.recorders()
+        if found := _of_serial(recorders, name):
+            return _told(found.serial, None, None, self._of_recorder(found))
+        try:
+            recording = named(await self._spool.recordings(), name)
+        except StatusError as unknown:
+            if unknown.error_code != "status_no_such_recording":
+                raise
+            raise StatusError(
+                f"No recorder and no recording named {name} is known here.",
+                code=Reason.NEVER_MET,
+                remedy=remedy(Reason.NEVER_MET),
+            ) from None
+        causes = await self._of_recording(recording)
+        return _told(recording.key.serial, recording.key.file_id, recording.state, causes)
+
+    async def overview(self) -> dict[str, Any]:
+        """Every recorder that something is in the way of, and recordings by the reason they wait or are parked for."""
+        recorders = {one.serial: self._of_recorder(one) for one in await self._spool.recorders()}
+        by_code: dict[tuple[str, bool], list[Recording]] = defaultdict(list)
+        for row in await self._spool.recordings(states=set(Custody) - _DONE.keys()):
+            if code := row.parked_reason or row.waiting_for:
+                by_code[code, row.state is Custody.PARKED].append(row)
+        return {
+            "cloud": [asdict(cause) for cause in self._cloud()],
+            "recorders": [
+                _told(serial, None, None, causes)
+                for serial, causes in recorders.items()
+                if any(cause.code for cause in causes)
+            ],
+            "recordings": [self._group(code, parked, rows) for (code, parked), rows in sorted(by_code.items())],
+        }
+
+    def _group(self, code: str, parked: bool, rows: Sequence[Recording]) -> dict[str, Any]:
+        soonest = min((row.next_attempt_at for row in rows if row.next_attempt_at is not None), default=None)
+        return {
+            "code": code,
+            "parked": parked,
+            "count": len(rows),
+            "says": rows[-1].waiting_detail or code,
+            "latest": f"{rows[-1].key.serial}/{rows[-1].key.file_id}",
+            "next_in_s": None if soonest is None else max(0.0, soonest - self._now()),
+            "remedy": remedy(code),
+        }
+
+    # -- recordings ----------------------------------------------------------------------------------------------------
+
+    async def _of_recording(self, row: Recording) -> list[Cause]:
+        about = f"recording {row.key.file_id}"
+        if settled := self._settled(row):
+            return [Cause(about, settled)]
+        own = await self._own(about, row)
+        if row.state is Custody.PARKED:
+            return own
+        if row.state in _AT_RECORDER:
+            here = own or [Cause(about, _AT_RECORDER[row.state], since=await self._since(row))]
+            return here + self._of_recorder(await self._spool.recorder(row.key.serial))
+        causes = [*own, *self._cloud(), *self._parts(_OF_CLOUD)]
+        return causes or [self._uploading(about, row)]
+
+    def _settled(self, row: Recording) -> str | None:
+        """What to say of one that waits for nothing."""
+        if row.state is Custody.STORED and not self._may_confirm:
+            return "The cloud has it. Its recorder keeps its copy, as recorders.confirm says."
+        return _DONE.get(row.state) or self._receiving(row)
+
+    async def _own(self, about: str, row: Recording) -> list[Cause]:
+        """The reason that stands with the recording itself, if any."""
+        code = row.parked_reason or row.waiting_for
+        if code is None:
+            return []
+        next_in_s = None if row.next_attempt_at is None else max(0.0, row.next_attempt_at - self._now())
+        return [Cause(about, row.waiting_detail or code, code, await self._since(row), next_in_s, remedy(code))]
+
+    def _receiving(self, row: Recording) -> str | None:
+        for link in self._live.links:
+            is_this = (link.serial, link.file_id) == (row.key.serial, row.key.file_id)
+            if is_this and row.state is Custody.RECEIVING:
+                return f"It is being received: {size(link.received_bytes)} of about {size(link.expected_bytes)}."
+        return None
+
+    def _uploading(self, about: str, row: Recording) -> Cause:
+        for upload in self._live.uploads:
+            if (upload.serial, upload.file_id) == (row.key.serial, row.key.file_id):
+                sent = f"{size(upload.sent_bytes)} of {size(upload.size_bytes)} sent"
+                return Cause(about, f"It is being uploaded: {upload.step}, {sent}.")
+        return Cause(about, "Others are uploaded before it.", Reason.QUEUED, remedy=remedy(Reason.QUEUED))
+
+    async def _since(self, row: Recording) -> float | None:
+        """When its last step was taken."""
+        story = await self._spool.timeline(row.id)
+        return story[-1].at if story else None
+
+    # -- recorders -----------------------------------------------------------------------------------------------------
+
+    def _of_recorder(self, record: RecorderRecord) -> list[Cause]:
+        about = f"recorder {record.serial}"
+        if any(link.serial == record.serial for link in self._live.links):
+            return [Cause(about, "It is being visited now.")]
+        causes = list(self._parts(self._live.failing.keys() - _OF_CLOUD - _OF_NEITHER))
+        heard = self._live.heard.get(record.address)
+        if not causes and (heard is None or not heard.present):
+            causes.append(self._not_heard(about, record, None if heard is None else heard.rssi))
+        if record.waiting_for is not None:
+            causes.append(self._waiting(about, record))
+        if record.binding.membership is Membership.UNRESOLVED:
+            causes += self._cloud()
+        return causes or [Cause(about, "Nothing holds it up.", next_in_s=self._next_in(record))]
+
+    def _not_heard(self, about: str, record: RecorderRecord, rssi: int | None) -> Cause:
+        signal = record.rssi if rssi is None else rssi
+        ago = duration(max(0.0, self._now() - record.last_seen_at))
+        says = f"This hub does not hear it; the last visit was {ago} ago"
+        if signal is not None:
+            near = "near: it is off or empty, or its owner's phone holds it" if signal > _NEAR_DBM else "far"
+            says += f", at {signal} dBm, so it was {near}"
+        return Cause(about, f"{says}.", Reason.NOT_HEARD, record.last_seen_at, None, remedy(Reason.NOT_HEARD))
+
+    def _waiting(self, about: str, record: RecorderRecord) -> Cause:
+        code = record.waiting_for
+        says = record.waiting_detail or str(code)
+        return Cause(about, says, code, record.last_visit_at, self._next_in(record), remedy(code))
+
+    def _next_in(self, record: RecorderRecord) -> float | None:
+        return None if record.next_visit_at is None else max(0.0, record.next_visit_at - self._now())
+
+    # -- the gateway ---------------------------------------------------------------------------------------------------
+
+    def _cloud(self) -> Iterator[Cause]:
+        clock = asyncio.get_running_loop().time()
+        for pause in self._live.pauses:
+            left = max(0.0, pause.until - clock)
+            yield Cause("the cloud", pause.detail, pause.code, None, left, remedy(pause.code))
+
+    def _parts(self, names: Collection[str]) -> Iterator[Cause]:
+        clock = asyncio.get_running_loop().time()
+        for name in sorted(names):
+            if down := self._live.failing.get(name):
+                error, left = down.error, max(0.0, down.again_at - clock)
+                yield Cause(f"the {name}", error.message, error.error_code, None, left, error.next_step)
+
+
+def _of_serial(recorders: list[RecorderRecord], name: str) -> RecorderRecord | None:
+    """The recorder that a person means: exactly, else by the last digits if only one ends so."""
+    exact = [one for one in recorders if one.serial == name]
+    ending = [one for one in recorders if one.serial.upper().endswith(name.upper())]
+    return exact[0] if exact else ending[0] if len(ending) == 1 else None
+
+
+def _told(serial: str, file_id: str | None, state: Custody | None, causes: list[Cause]) -> dict[str, Any]:
+    return {
+        "serial": serial,
+        "file_id": file_id,
+        "state": None if state is None else state.value,
+        "causes": [asdict(cause) for cause in causes],
+    }
