@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -75,8 +76,8 @@ def answer(status: int = 200, body: Any = None, *, raw: bytes | None = None, **h
 
 
 @asynccontextmanager
-async def odd_server(*answers: bytes) -> AsyncIterator[OddServer]:
-    """A running one."""
+async def odd_server(*answers: bytes, tls: ssl.SSLContext | None = None) -> AsyncIterator[OddServer]:
+    """A running one; ``tls`` makes it speak HTTPS."""
     odd = OddServer(answers=list(answers))
     writers: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
@@ -89,7 +90,7 @@ async def odd_server(*answers: bytes) -> AsyncIterator[OddServer]:
         finally:
             del writers[task]
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
     odd.port = server.sockets[0].getsockname()[1]
     try:
         yield odd

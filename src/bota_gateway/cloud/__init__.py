@@ -11,8 +11,10 @@ from bota_gateway.cloud.budget import Budget, BudgetLimits, Call
 from bota_gateway.cloud.clock import ServerClock
 from bota_gateway.cloud.contracts import Contract, ContractChoice, NewRecording
 from bota_gateway.cloud.s3 import PutKind, PutOutcome
+from bota_gateway.cloud.transport import NEVER_SENT
 
 __all__ = [
+    "NEVER_SENT",
     "BotaApi",
     "Budget",
     "BudgetLimits",

@@ -16,6 +16,8 @@ from bota_gateway.errors import CloudProtocolError
 
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _CODE: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_WORD: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_HALF_LETTER: Final = re.compile(r"[\ud800-\udfff]")
 _HEADER_NAME: Final = re.compile(r"[A-Za-z0-9-]{1,64}")
 _HEADER_VALUE: Final = re.compile(r"[\x20-\x7e]{0,1024}")
 _OURS_TO_SET: Final = frozenset(
@@ -36,6 +38,9 @@ _ALSO_ENGLISH: Final = frozenset({"type", "source", "metadata"})
 
 _DEEPEST: Final = 4
 """How deep an error body is looked into; the documented shapes need two levels."""
+
+_LARGEST_COUNT: Final = 2**63 - 1
+"""No count of anything is larger; SQLite, which keeps some of them, holds none that is."""
 
 _CLOUD_HAS_IT: Final = frozenset({"uploaded", "processing", "completed"})
 
@@ -115,13 +120,18 @@ def parse_object(answer: Answer) -> Mapping[str, Any]:
     Raises:
         CloudProtocolError: It is none. What the request did is unknown.
     """
-    try:
-        value = json.loads(answer.body)
-    except (ValueError, RecursionError):
-        value = None
+    value = _json(answer.body)
     if not isinstance(value, dict):
         raise CloudProtocolError(f"the answer ({answer.status}) is no JSON object", code="cloud_bad_answer")
     return value
+
+
+def is_another_party(answer: Answer) -> bool:
+    """Whether a refusal is a page or a plain text, as something on the way says it: the API refuses in JSON, or mutely.
+
+    A captive portal, a proxy, or a load balancer whose API is just being replaced says 404 to everything.
+    """
+    return bool(answer.body) and answer.headers.get("Content-Type", "").lower().startswith("text/")
 
 
 def parse_recording(row: Mapping[str, Any]) -> CloudRecording:
@@ -134,7 +144,7 @@ def parse_recording(row: Mapping[str, Any]) -> CloudRecording:
     sha256 = _text(row, "content_sha256")
     return CloudRecording(
         id=_identifier(row),
-        status=_required(row, "status"),
+        status=_word(row, "status"),
         device_id=_text(row, "device_id"),
         end_user_id=_text(row, "end_user_id"),
         metadata=metadata if isinstance(metadata, dict) else {},
@@ -153,18 +163,18 @@ def parse_device(row: Mapping[str, Any]) -> CloudDevice:
     """A device of any generation.
 
     Raises:
-        CloudProtocolError: ``id`` or ``serial_number`` is missing, or everything that tells whether it is bound.
+        CloudProtocolError: ``id`` or ``serial_number`` is missing, or everything that tells whether it is bound; or its
+            user's id is no identifier.
     """
     if not {"status", "end_user_id"} & row.keys():
         raise CloudProtocolError("the answer does not say whether the device is bound", code="cloud_bad_answer")
-    user = _text(row, "end_user_id")
-    generation = row.get("binding_generation")
+    user = checked_id(str(row["end_user_id"])) if row.get("end_user_id") else None
     return CloudDevice(
         id=_identifier(row),
         serial=_required(row, "serial_number"),
         bound=row.get("status") != "unbound" and user is not None,
         end_user_id=user,
-        binding_generation=generation if isinstance(generation, int) else None,
+        binding_generation=_count(row.get("binding_generation")),
         deleted=row.get("deleted_at") is not None,
     )
 
@@ -208,10 +218,7 @@ def parse_page(row: Mapping[str, Any]) -> Page:
 
 def parse_refusal(answer: Answer) -> Refusal:
     """Code and named fields of an error body in any of its four shapes, or in none."""
-    try:
-        body = json.loads(answer.body)
-    except (ValueError, RecursionError):
-        return Refusal(None, frozenset())
+    body = _json(answer.body)
     error = body.get("error", body) if isinstance(body, dict) else body
     code = (error.get("code") or error.get("type")) if isinstance(error, dict) else None
     shown = code if isinstance(code, str) and _CODE.fullmatch(code) else None
@@ -243,6 +250,24 @@ def parse_retry_after(answer: Answer, server_now: float) -> float | None:
     return min(seconds, LONGEST_RETRY_AFTER_S)
 
 
+def _json(body: bytes) -> object:
+    """The value; None for what is no JSON, or says one thing twice, so that what it means depends on the reader.
+
+    NaN and infinities, which are no JSON either, count as null: nothing rests on a field that can be one.
+    """
+    try:
+        return json.loads(body, object_pairs_hook=_said_once, parse_constant=lambda _: None)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _said_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a name stands twice in one object")
+    return found
+
+
 def _speaks_of(name: str, error: object, depth: int = 0) -> bool:
     """Whether an error names a request field: as a value of its own (``param``, ``details``), or in its message."""
     if isinstance(error, str):
@@ -267,9 +292,18 @@ def _required(row: Mapping[str, Any], name: str) -> str:
     return value
 
 
+def _word(row: Mapping[str, Any], name: str) -> str:
+    """A short name such as a status: it stands in logs and in the spool."""
+    value = _required(row, name)
+    if not _WORD.fullmatch(value):
+        raise CloudProtocolError(f"the answer's {name} is no word", code="cloud_bad_answer")
+    return value
+
+
 def _text(row: Mapping[str, Any], name: str) -> str | None:
+    """A text; half of a surrogate pair is none, and can be written nowhere."""
     value = row.get(name)
-    return value if isinstance(value, str) else None
+    return value if isinstance(value, str) and not _HALF_LETTER.search(value) else None
 
 
 def _time(value: object) -> float | None:
@@ -286,8 +320,10 @@ def _time(value: object) -> float | None:
 def _count(value: object) -> int | None:
     """A whole number; byte counts may come as decimal strings."""
     if isinstance(value, str) and value.strip().isdecimal() and len(value) <= 20:
-        return int(value)
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+        value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool):
+        return None
+    return value if 0 <= value <= _LARGEST_COUNT else None
 
 
 def _number(value: str | None) -> float | None:
@@ -296,9 +332,12 @@ def _number(value: str | None) -> float | None:
 
 def _duration(row: Mapping[str, Any]) -> float | None:
     seconds, millis = row.get("duration_seconds"), row.get("duration_ms")
-    if isinstance(seconds, int | float):
-        return float(seconds)
-    return millis / 1000 if isinstance(millis, int | float) else None
+    try:
+        if isinstance(seconds, int | float):
+            return float(seconds)
+        return millis / 1000 if isinstance(millis, int | float) else None
+    except OverflowError:  # a whole number of hundreds of digits
+        return None
 
 
 def _size(row: Mapping[str, Any]) -> int | None:

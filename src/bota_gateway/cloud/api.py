@@ -16,6 +16,7 @@ from bota_gateway.cloud.answers import (
     CloudRecording,
     Page,
     UploadTicket,
+    is_another_party,
     parse_device,
     parse_object,
     parse_page,
@@ -48,6 +49,10 @@ _REFUSALS: Final = {
     422: ("cloud_invalid_request", "Compare cloud.profile with the API's generation; report it if it stays."),
     429: ("cloud_rate_limited", "Nothing to do: calls go on when the limit allows. Lower cloud.share if it stays."),
 }
+
+
+DECIDING: Final = frozenset({400, 404, 409, 422})
+"""Refusals that decide what becomes of a recording: they must be the API's own. Of others the status is enough."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +129,9 @@ class BotaApi:
         Raises:
             CloudError: As every call: unreachable, refused (404: not in this project) or not understood.
         """
-        answer = await self._call(Call.DEVICE, "GET", "/devices/{id}", checked_id(device_id))
-        return parse_device(parse_object(answer))
+        device = parse_device(await self._call(Call.DEVICE, "GET", "/devices/{id}", checked_id(device_id)))
+        _require_same(device.id, device_id)
+        return device
 
     def devices(self) -> AsyncIterator[CloudDevice]:
         """Every device of the project, page by page. There is no filter by serial in any generation."""
@@ -135,8 +141,8 @@ class BotaApi:
 
     async def recording(self, recording_id: str) -> CloudRecording:
         """One recording."""
-        answer = await self._call(Call.RECONCILE, "GET", "/recordings/{id}", checked_id(recording_id))
-        return self._learned(parse_recording(parse_object(answer)))
+        row = await self._call(Call.RECONCILE, "GET", "/recordings/{id}", checked_id(recording_id))
+        return self._asked_for(row, recording_id)
 
     def recordings(self, *, end_user_id: str) -> AsyncIterator[CloudRecording]:
         """Recordings of a user, newest first: the one filter whose paging was seen to work live."""
@@ -144,10 +150,10 @@ class BotaApi:
 
     async def create(self, body: Mapping[str, Any], *, idempotency_key: str) -> CloudRecording:
         """Create a recording. Not idempotent by itself: after a lost answer, look before trying again."""
-        answer = await self._call(
+        row = await self._call(
             Call.CREATE, "POST", "/recordings", body=body, headers={"Idempotency-Key": idempotency_key}
         )
-        return self._learned(parse_recording(parse_object(answer)))
+        return self._learned(parse_recording(row))
 
     async def upload_url(
         self, recording_id: str, *, contract: Contract, content_type: str, size_bytes: int
@@ -155,8 +161,8 @@ class BotaApi:
         """A presigned URL for one PUT; repeatable."""
         body = contract.upload_url_body(content_type, size_bytes)
         route = "/recordings/{id}/upload-url"
-        answer = await self._call(Call.UPLOAD_URL, "POST", route, checked_id(recording_id), body=body)
-        return parse_ticket(parse_object(answer), content_type)
+        row = await self._call(Call.UPLOAD_URL, "POST", route, checked_id(recording_id), body=body)
+        return parse_ticket(row, content_type)
 
     async def put(self, ticket: UploadTicket, body: AsyncIterator[bytes], size_bytes: int) -> PutOutcome:
         """Send the bytes to S3; does not count towards the budget (s3.py)."""
@@ -166,10 +172,13 @@ class BotaApi:
         """Say that the bytes are there; with the digest, where the contract takes one."""
         route = "/recordings/{id}/upload-complete"
         body = contract.complete_body(sha256)
-        answer = await self._call(Call.COMPLETE, "POST", route, checked_id(recording_id), body=body, also=(425,))
-        if answer.status == 425:
+        try:
+            row = await self._call(Call.COMPLETE, "POST", route, checked_id(recording_id), body=body)
+        except CloudRefusedError as error:
+            if error.status != 425:
+                raise
             return Verifying()
-        return Completed(self._learned(parse_recording(parse_object(answer))))
+        return Completed(self._asked_for(row, recording_id))
 
     # -- the key -----------------------------------------------------------------------------------------------
 
@@ -179,11 +188,16 @@ class BotaApi:
         Raises:
             CloudError: As every call.
         """
-        answer = await self._call(call, "GET", route, query={"limit": 1})
-        page = parse_page(parse_object(answer))
-        return Glance(page.rows[0] if page.rows else None, parse_rates(answer, self.clock.now()))
+        row, rates = await self._rated(call, "GET", route, query={"limit": 1})
+        page = parse_page(row)
+        return Glance(page.rows[0] if page.rows else None, rates)
 
     # -- underneath --------------------------------------------------------------------------------------------
+
+    def _asked_for(self, row: Mapping[str, Any], recording_id: str) -> CloudRecording:
+        recording = parse_recording(row)
+        _require_same(recording.id, recording_id)
+        return self._learned(recording)
 
     def _learned(self, recording: CloudRecording) -> CloudRecording:
         self.contracts.observe(recording)
@@ -218,10 +232,13 @@ class BotaApi:
         raise CloudProtocolError(f"{route}: the list does not end", code="cloud_list_stuck")
 
     async def _page(self, call: Call, route: str, query: Mapping[str, str | int]) -> Page:
-        answer = await self._call(call, "GET", route, query={"limit": PAGE_SIZE, **query})
-        return parse_page(parse_object(answer))
+        return parse_page(await self._call(call, "GET", route, query={"limit": PAGE_SIZE, **query}))
 
-    async def _call(
+    async def _call(self, call: Call, method: str, route: str, identifier: str = "", **more: Any) -> Mapping[str, Any]:
+        """One call; gives back the object of its answer."""
+        return (await self._rated(call, method, route, identifier, **more))[0]
+
+    async def _rated(
         self,
         call: Call,
         method: str,
@@ -231,21 +248,21 @@ class BotaApi:
         query: Mapping[str, str | int] | None = None,
         body: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
-        also: tuple[int, ...] = (),
-    ) -> Answer:
-        """One call. Errors name the route's template, never what stood in it."""
+    ) -> tuple[Mapping[str, Any], RateHeaders]:
+        """One call, and what its answer says of the limits. Errors name the route's template, not what stood in it."""
         what = f"{method} {route}"
         async with self.budget.admitted(call) as slot:
             try:
                 answer = await self._exchange(what, method, route.replace("{id}", identifier), query, body, headers)
+                row = _understood(what, answer)
             except (CloudUnreachableError, CloudProtocolError) as error:
                 self.budget.unanswered(slot, error.message)
                 raise
             self.clock.observe(answer.headers.get("Date"))
             rates = parse_rates(answer, self.clock.now())
             self.budget.answered(slot, answer.status, rates)
-        if 200 <= answer.status < 300 or answer.status in also:
-            return answer
+        if row is not None:
+            return row, rates
         raise self._refused(what, call, answer, rates.retry_after_s)
 
     async def _exchange(
@@ -273,10 +290,6 @@ class BotaApi:
                 await response.aclose()
 
     def _refused(self, what: str, call: Call, answer: Answer, retry_after_s: float | None) -> Exception:
-        if 300 <= answer.status < 400:
-            return CloudProtocolError(
-                f"{what}: redirected ({answer.status}), which is never followed", code="cloud_redirected"
-            )
         refusal = parse_refusal(answer)
         said = f" {refusal.code}" if refusal.code else ""
         code, remedy = _REFUSALS.get(answer.status, (None, None))
@@ -292,6 +305,29 @@ class BotaApi:
             code=code,
             remedy=remedy,
         )
+
+
+def _understood(what: str, answer: Answer) -> Mapping[str, Any] | None:
+    """The object of an answer that says yes; None for one that says no.
+
+    Raises:
+        CloudProtocolError: Nothing that the API would say. It teaches nothing, neither the time nor the limits.
+    """
+    if 200 <= answer.status < 300:
+        return parse_object(answer)
+    if 300 <= answer.status < 400:
+        raise CloudProtocolError(
+            f"{what}: redirected ({answer.status}), which is never followed", code="cloud_redirected"
+        )
+    if answer.status in DECIDING and is_another_party(answer):
+        raise CloudProtocolError(f"{what}: {answer.status}, in words that are not the API's", code="cloud_bad_answer")
+    return None
+
+
+def _require_same(told: str, asked: str) -> None:
+    """An answer about another one than asked for decides nothing."""
+    if told != asked:
+        raise CloudProtocolError("the answer is about another one than asked for", code="cloud_bad_answer")
 
 
 def _device_if_readable(row: Mapping[str, Any]) -> CloudDevice | None:

@@ -14,6 +14,8 @@ from bota_gateway.config import is_loopback
 from bota_gateway.errors import CloudProtocolError
 
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
+_HOST: Final = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*|[0-9a-f:.]+", re.ASCII)
+"""A name that DNS can be asked for, or an address; nothing that a resolver would choke on."""
 _URL_CHARS: Final = re.compile(r"[!-~]{1,8192}")
 
 
@@ -57,7 +59,7 @@ def checked_target(url: str, hosts: Iterable[str]) -> Target:
         host, port = parts.hostname or "", None if (parts.scheme, parts.port) == ("https", 443) else parts.port
     except ValueError as error:
         raise UrlRefusedError("the upload URL can't be read") from error
-    if not _URL_CHARS.fullmatch(url) or parts.fragment or "@" in parts.netloc or not host:
+    if not _URL_CHARS.fullmatch(url) or parts.fragment or "@" in parts.netloc or not _HOST.fullmatch(host):
         raise UrlRefusedError("the upload URL has parts that no presigned URL has")
     if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(host)):
         raise UrlRefusedError("the upload URL is not https")

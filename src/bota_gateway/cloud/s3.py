@@ -22,7 +22,7 @@ from bota_gateway.cloud.const import (
     URL_MARGIN_S,
 )
 from bota_gateway.cloud.hygiene import Target, UrlRefusedError, checked_target
-from bota_gateway.cloud.transport import Answer, exchange, read_capped
+from bota_gateway.cloud.transport import NEVER_SENT, Answer, exchange, read_capped
 from bota_gateway.errors import CloudProtocolError, CloudUnreachableError
 
 _CODE: Final = re.compile(rb"<Code>([A-Za-z0-9.]{1,64})</Code>")
@@ -87,7 +87,7 @@ class ObjectStore:
         try:
             return _judge(await self._send(target, ticket, body, size_bytes), self._clock.now())
         except CloudUnreachableError as error:
-            sent_nothing = error.error_code == "cloud_no_connection"
+            sent_nothing = error.error_code in NEVER_SENT
             return PutOutcome(PutKind.RETRY if sent_nothing else PutKind.UNKNOWN, error.error_code, error.message)
         except CloudProtocolError as error:
             return PutOutcome(PutKind.UNKNOWN, error.error_code, error.message)
@@ -139,6 +139,8 @@ def still_good(ticket: UploadTicket, server_now: float) -> bool:
 
 
 def _judge(answer: Answer, server_now: float) -> PutOutcome:
+    if 200 <= answer.status < 300 and answer.headers.get("Content-Type", "").lower().startswith("text/html"):
+        return PutOutcome(PutKind.UNKNOWN, "cloud_bad_answer", f"a page answered {answer.status} in the place of S3")
     found = _CODE.search(answer.body)
     name = found.group(1).decode() if found else ""
     detail = f"S3 answered {answer.status} {name}".rstrip()

@@ -17,6 +17,9 @@ from bota_gateway.errors import CloudProtocolError, CloudUnreachableError
 
 USER_AGENT: Final = f"bota-gateway/{version('bota-gateway')}"
 
+NEVER_SENT: Final = frozenset({"cloud_no_connection", "cloud_tls_failed"})
+"""Codes of failures before a connection stood: the request never left, so it can't have had an effect."""
+
 # httpx logs each request line at INFO, presigned query and all; httpcore logs answers' headers at DEBUG.
 for _name in ("httpx", "httpcore"):
     logging.getLogger(_name).setLevel(logging.WARNING)
@@ -61,6 +64,17 @@ def system_trust() -> ssl.SSLContext:
     return ssl.create_default_context()
 
 
+def _refused_certificate(error: BaseException | None) -> str | None:
+    """What is wrong with TLS, if that is why no connection came about; None if it is not."""
+    while error is not None:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return f"the server's certificate is refused: {error.verify_message}"
+        if isinstance(error, ssl.SSLError):
+            return f"TLS failed: {error.reason}"
+        error = error.__cause__ or error.__context__
+    return None
+
+
 @asynccontextmanager
 async def exchange(what: str, within_s: float) -> AsyncIterator[None]:
     """Run an exchange with a time limit on the whole of it; every failure of the network becomes one error.
@@ -76,6 +90,14 @@ async def exchange(what: str, within_s: float) -> AsyncIterator[None]:
     except TimeoutError:
         raise CloudUnreachableError(f"{what}: no answer within {within_s:.0f} s", code="cloud_timeout") from None
     except httpx.ConnectError as error:
+        refused = _refused_certificate(error)
+        if refused is not None:
+            raise CloudUnreachableError(
+                f"{what}: no connection, because {refused}",
+                code="cloud_tls_failed",
+                remedy="Compare the hub's clock with the time (timedatectl): a wrong one takes good certificates for "
+                "bad ones, and comes right with the network's time. If it is right, something on the way breaks TLS.",
+            ) from None
         raise CloudUnreachableError(f"{what}: no connection ({error})", code="cloud_no_connection") from None
     except httpx.TimeoutException as error:
         raise CloudUnreachableError(f"{what}: {type(error).__name__}", code="cloud_timeout") from None

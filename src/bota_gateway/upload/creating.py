@@ -4,11 +4,10 @@ Source: docs/cloud-api.md, "Lost answers".
 """
 
 from dataclasses import dataclass, field
-from typing import Final
 
 import structlog
 
-from bota_gateway.cloud import CloudRecording, Contract
+from bota_gateway.cloud import NEVER_SENT, CloudRecording, Contract
 from bota_gateway.errors import CloudError, CloudRefusedError
 from bota_gateway.model import Binding, Custody, Membership, Recording
 from bota_gateway.spool import Happened
@@ -18,9 +17,6 @@ from bota_gateway.upload.finding import Finding
 from bota_gateway.upload.resolve import binding_of
 from bota_gateway.upload.setbacks import Parked, Postponed, Why, outcome_unknown
 from bota_gateway.upload.tools import Tools
-
-NEVER_SENT: Final = "cloud_no_connection"
-"""No connection came about: the call never left, so it can't have had an effect."""
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -134,7 +130,7 @@ class Creating:
     ) -> tuple[Recording, Contract]:
         """Decide after a failed create; gives back the contract that is worth another try."""
         timing = self.tools.timing
-        if outcome_unknown(error) and error.error_code != NEVER_SENT:
+        if outcome_unknown(error) and error.error_code not in NEVER_SENT:
             detail = f"Whether it was created is not known ({error.message}); it is looked for first."
             raise Postponed(Why.CREATE_UNKNOWN, detail, ladder=timing.lost_create) from error
         refused = error if isinstance(error, CloudRefusedError) else None

@@ -176,8 +176,8 @@ class StillVerifying(Setback):
 
 
 def outcome_unknown(error: CloudError) -> bool:
-    """Whether a write may have been done all the same: no answer, an unreadable one, or a server's fault."""
-    return not isinstance(error, CloudRefusedError) or error.status >= 500
+    """Whether a write may have been done all the same: no answer, an unreadable one, or a fault on its way."""
+    return not isinstance(error, CloudRefusedError) or error.status >= 500 or error.status == 408
 
 
 def setback_of(error: CloudError, timing: Timing) -> Postponed:
