@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from bota_gateway.errors import GattError
-from bota_gateway.model import Custody
+from bota_gateway.model import Custody, Recording
 from bota_gateway.protocol.control import Opcode
 from bota_gateway.protocol.recording_list import ListEntry
 from bota_gateway.radio import Link
@@ -247,6 +248,35 @@ async def test_a_confirm_that_is_ignored_is_repeated_in_the_next_visit(tmp_path:
         assert recorder.seen.starts == [ONE]
 
 
+async def test_a_confirm_without_effect_waits_with_a_reason_and_a_next_time(tmp_path: Path) -> None:
+    """A recorder that never deletes is told for ever, less and less often, and is not visited more often for it."""
+    air = VirtualRadio(bytes_per_s=60_000)
+    faults = Faults(Fault(FaultKind.IGNORE_CONFIRM, times=None))
+    async with (
+        SimRecorder(air, serial=SERIAL, recordings=[stored(1)], faults=faults) as recorder,
+        hub_with(tmp_path, air) as hub,
+    ):
+
+        async def told(times: int) -> Recording | None:
+            rows = await hub.spool.recordings()
+            return next((row for row in rows if row.attempts == times), None)
+
+        for times in range(1, 12):
+            row: Recording = await hub.until(partial(told, times), within=2 * 3600)
+            assert (row.state, row.waiting_for) == (Custody.CONFIRMING, "recording_confirm_unheeded")
+            assert len(recorder.seen.confirms) == times
+        (row,) = await hub.spool.recordings()
+        assert row.next_attempt_at is not None
+        assert 0.5 * 3600 < row.next_attempt_at - hub.now() < 1.3 * 3600
+        assert recorder.seen.starts == [ONE]
+        assert recorder.seen.connections < 40
+        story = await happened(hub.spool, row.id)
+        assert story.count(Happened.CONFIRM_INTENDED) == story.count(Happened.POSTPONED) == 1
+        assert await hub.spool.retry(row.id) == 1
+        faults.clear()
+        await hub.all_in(Custody.CONFIRMED)
+
+
 async def test_a_recorder_that_deletes_slowly_is_believed_when_it_has(tmp_path: Path) -> None:
     """Permission is given once; the deletion is seen by a later list."""
     air = VirtualRadio(bytes_per_s=60_000)
@@ -363,6 +393,9 @@ async def test_a_command_refused_for_one_recording_holds_up_no_other(
         second = await hub.visited(SERIAL, since=first.last_visit_at or 0)
         assert (second.waiting_for, second.attempts) == (None, 0)
         left = Custody.LISTED if refused is Opcode.START else Custody.CONFIRMING
+        waits = (await hub.spool.recordings())[0]
+        assert waits.waiting_for == ("radio_gatt_failed" if refused is Opcode.START else "recording_confirm_refused")
+        assert waits.next_attempt_at is not None
         assert await hub.states() == {ONE: left, TWO: Custody.CONFIRMED, "00000003": Custody.CONFIRMED}
 
 

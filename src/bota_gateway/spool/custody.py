@@ -123,7 +123,7 @@ LINES: dict[Happened, str] = {
     Happened.COMPLETE_INTENDED: "the cloud is about to be told that the upload is complete",
     Happened.STORED: "the cloud has it; verified says whether it proved the digest",
     Happened.MOVED_BACK: "the cloud, read again, was not as far as we thought",
-    Happened.POSTPONED: "an upload step failed; times and first_at count repeats of the same cause",
+    Happened.POSTPONED: "a step failed, or was in vain; times and first_at count repeats of the same cause",
     Happened.PARKED: "it waits for a human, for the reason given",
     Happened.RETRIED: "a human asked for another try",
     Happened.CONFIRM_INTENDED: "its recorder is about to be told that it may delete it; times counts repeats",
@@ -232,6 +232,7 @@ ARCS: tuple[Arc, ...] = (
     _arc(Step.BACK_TO, {_C.CAPTURED}, _C.CAPTURED, "the cloud refused to create it: the intent is void"),
     _arc(Step.BACK_TO, TO_UPLOAD, _C.LISTED, "its bytes here are damaged, and a human asks to pull it again"),
     _arc(Step.POSTPONE, TO_UPLOAD, None, "an upload step failed: it waits, with the reason and the next time"),
+    _arc(Step.POSTPONE, {_C.CONFIRMING}, None, "its recorder was told in vain: it is told again, at the next time"),
     _arc(
         Step.PARK,
         {_C.LISTED, _C.RECEIVING, *TO_UPLOAD},
@@ -239,7 +240,7 @@ ARCS: tuple[Arc, ...] = (
         "only a human can help; bytes of an unfinished transfer are dropped",
     ),
     *(_arc(Step.RETRY, {_C.PARKED}, state, "a human says try again") for state in (_C.LISTED, *sorted(TO_UPLOAD))),
-    _arc(Step.RETRY, {_C.LISTED, *TO_UPLOAD}, None, "a human ends the wait"),
+    _arc(Step.RETRY, {_C.LISTED, *TO_UPLOAD, _C.CONFIRMING}, None, "a human ends the wait"),
     _arc(Step.BIND, {_C.CAPTURED, _C.PARKED}, None, "the cloud said whose the recorder is, after the capture"),
     _arc(Step.INTEND_CONFIRM, {_C.STORED, _C.CONFIRMING}, _C.CONFIRMING, "before the recorder is told it may delete"),
     _arc(

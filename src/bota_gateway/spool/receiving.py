@@ -221,10 +221,15 @@ class Receiving(Retention):
         await self._transaction(Step.ACKNOWLEDGED, work)
 
     async def intend_confirm(self, recording_id: int) -> Recording:
-        """Stored → confirming, durable before the recorder is told that it may delete. Repeated for each telling."""
+        """Stored → confirming, durable before the recorder is told that it may delete. Repeated for each telling.
+
+        One that was told in vain keeps its reason, and its count of tries, until the deletion is seen.
+        """
 
         async def work(tx: Transaction) -> Recording:
             row = await load_for(tx, recording_id, Step.INTEND_CONFIRM, Custody.CONFIRMING)
+            if row.state is Custody.CONFIRMING and row.waiting_for is not None:
+                return row
             return await move(
                 tx, row, Step.INTEND_CONFIRM, Custody.CONFIRMING, Happened.CONFIRM_INTENDED, None, **FRESH
             )

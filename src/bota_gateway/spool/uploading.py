@@ -147,7 +147,7 @@ class Uploading(Room, Part):
     async def postpone(
         self, recording_id: int, *, code: str, detail: str, next_attempt_at: float, counts: bool = True
     ) -> Recording:
-        """A step failed: wait until ``next_attempt_at`` (Unix seconds), for the reason ``code``.
+        """A step failed, or was in vain: wait until ``next_attempt_at`` (Unix seconds), for the reason ``code``.
 
         ``counts``: whether it is the recording's own failure, which makes its next wait longer.
         """
@@ -222,8 +222,8 @@ class Uploading(Room, Part):
                 return await _retry_one(tx, await load_for_retry(tx, recording_id))
             rows = await tx.fetch(
                 f"""
-                SELECT * FROM recordings
-                WHERE (state = 'parked' OR state IN ('listed', {STATES_TO_UPLOAD[1:]} AND waiting_for IS NOT NULL)
+                SELECT * FROM recordings WHERE (state = 'parked' OR waiting_for IS NOT NULL
+                AND state IN ('listed', 'confirming', {STATES_TO_UPLOAD[1:]})
                 AND serial = coalesce(?, serial) AND (? IS NULL OR ? IN (waiting_for, parked_reason))
                 """,  # noqa: S608 - state names only
                 (serial, code, code),
@@ -267,7 +267,7 @@ async def _retry_one(tx: Transaction, row: Recording) -> int:
     columns: dict[str, Value] = {}
     binding = (await require_recorder(tx, row.key.serial)).binding
     unowned = row.binding.membership is not Membership.BOUND
-    if row.sha256 is not None and (unowned or binding.end_user_id == row.binding.end_user_id):
+    if target in TO_UPLOAD and (unowned or binding.end_user_id == row.binding.end_user_id):
         columns = binding_columns(binding)
         if binding != row.binding:
             await append(tx, row.id, Happened.BOUND, {"end_user_id": binding.end_user_id})

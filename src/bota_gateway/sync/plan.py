@@ -55,10 +55,13 @@ def make_plan(rows: Iterable[Recording], *, now: float, may_confirm: bool) -> Pl
             case Custody.STORED | Custody.CONFIRMING:
                 # Confirming and still listed: the write was lost, or the recorder did not act on it. Permission is
                 # given again; it takes nothing that the cloud does not have.
-                if may_confirm:
-                    confirm.append(row)
-                else:
+                waits = _waits(row, now)
+                if not may_confirm:
                     held.append(Held(row, "recording_confirm_never", "recorders.confirm = never keeps it there."))
+                elif waits:
+                    held.append(waits)
+                else:
+                    confirm.append(row)
             case Custody.PARKED:
                 held.append(Held(row, row.parked_reason or "recording_parked", row.waiting_detail or ""))
             case Custody.CONFIRMED | Custody.FORGOTTEN:
@@ -69,7 +72,7 @@ def make_plan(rows: Iterable[Recording], *, now: float, may_confirm: bool) -> Pl
 
 
 def _waits(row: Recording, now: float) -> Held | None:
-    """What an earlier transfer left to wait for."""
+    """What an earlier transfer, or a confirm in vain, left to wait for."""
     # A wait longer than any we ever ask for means that the clock was set back since: it is over.
     if row.next_attempt_at is None or not 0 < row.next_attempt_at - now <= LONGEST_RECORDING_WAIT_S:
         return None

@@ -1,4 +1,4 @@
-"""Why a visit left early although nothing failed: stable codes, for the spool, the logs and ``docs/errors.md``.
+"""Why something was left for later although nothing failed: stable codes, for spool, logs and ``docs/errors.md``.
 
 What fails is an error of ``errors.py`` instead, and is tried again with back-off.
 """
@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class Reason(StrEnum):
-    """Why a recorder was left without (or before) pulling everything; a visit that did all has none."""
+    """Why a recorder was left without (or before) pulling everything, or a recording was left on it."""
 
     STRANGER = "recorder_stranger"
     """Its serial is not in the project: looked at once, remembered, left alone.
@@ -63,6 +63,17 @@ class Reason(StrEnum):
     """No room for more audio; the recorder is the safest place for what it still holds.
 
     Wait for uploads, raise spool.max_bytes, or free space on the disk.
+    """
+
+    CONFIRM_REFUSED = "recording_confirm_refused"
+    """Its recorder refuses the permission to delete it.
+
+    Nothing to do: the cloud has it, and the permission is repeated. If it stays, restart the recorder.
+    """
+    CONFIRM_UNHEEDED = "recording_confirm_unheeded"
+    """Its recorder was told that it may delete it, and still lists it.
+
+    Nothing to do: the cloud has it, and some recorders delete later. If it stays, restart the recorder.
     """
 
 

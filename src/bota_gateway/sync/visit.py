@@ -16,7 +16,7 @@ from structlog.contextvars import bound_contextvars
 
 from bota_gateway.config import Settings
 from bota_gateway.errors import GattError, SpoolFullError, TransferError, TransferRetry
-from bota_gateway.model import Membership, RecorderRecord, Recording, WallClock
+from bota_gateway.model import Custody, Membership, RecorderRecord, Recording, WallClock
 from bota_gateway.protocol.control import confirm_command
 from bota_gateway.protocol.device_status import DeviceStatus, StatusFlag
 from bota_gateway.protocol.errors_on_wire import BUSY, transfer_code
@@ -31,7 +31,7 @@ from bota_gateway.sync.plan import Plan, make_plan
 from bota_gateway.sync.progress import LinkProgress
 from bota_gateway.sync.pull import Puller
 from bota_gateway.sync.reasons import Reason
-from bota_gateway.sync.schedule import Findings, is_served
+from bota_gateway.sync.schedule import RECORDING_BACKOFF, Findings, is_served
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -202,6 +202,7 @@ class Visit:
             await self._linger()
         if self.confirmed:
             await self._look()
+            await self._put_off_unheeded()
             if self._status is not None:  # what it said it holds was before the deletions
                 await self._note_status(self._status, len(self._listed))
         if left is None and self._contradictory:
@@ -244,10 +245,24 @@ class Visit:
                 if not error.refused:
                     raise
                 self._refused.add(row.id)
-                log.warning("confirm_refused", recording=row.key.file_id, reason=error.message)
-                continue  # repeated in the next visit; the others must not wait for it
+                at = await self._confirm_later(row, Reason.CONFIRM_REFUSED, error.message)
+                log.warning("confirm_refused", recording=row.key.file_id, reason=error.message, next_attempt_at=at)
+                continue  # the others must not wait for it
             self.confirmed.add(row.id)
             log.info("recording_confirmed", recording=row.key.file_id, cloud_id=row.cloud_id)
+
+    async def _put_off_unheeded(self) -> None:
+        """What was confirmed in this visit and is listed all the same is told again, less and less often."""
+        for row in await self._hub.spool.recordings(serial=self._record.serial, states={Custody.CONFIRMING}):
+            if row.id in self.confirmed & self._listed:
+                detail = "Its recorder was told that it may delete it, and still lists it."
+                at = await self._confirm_later(row, Reason.CONFIRM_UNHEEDED, detail)
+                log.info("confirm_unheeded", recording=row.key.file_id, tries=row.attempts + 1, next_attempt_at=at)
+
+    async def _confirm_later(self, row: Recording, code: Reason, detail: str) -> float:
+        at = self._hub.now() + RECORDING_BACKOFF.after(row.attempts + 1, self._hub.rng)
+        await self._hub.spool.postpone(row.id, code=code, detail=detail, next_attempt_at=at)
+        return at
 
     async def _replan(self) -> Plan:
         """What can be confirmed now, or perhaps soon, of what the recorder listed in this visit.
