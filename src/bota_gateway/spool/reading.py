@@ -38,6 +38,11 @@ class Reading(Part):
         )
         return [to_recording(row) for row in rows]
 
+    async def holder_of(self, cloud_id: str) -> Recording | None:
+        """The newest recording that the cloud gave this id for; None if there is none."""
+        rows = await self._db.read("SELECT * FROM recordings WHERE cloud_id = ? ORDER BY id DESC LIMIT 1", (cloud_id,))
+        return to_recording(rows[0]) if rows else None
+
     async def timeline(self, recording_id: int) -> list[TimelineEntry]:
         """The story of one recording, oldest line first.
 

@@ -12,7 +12,7 @@ from bota_gateway.errors import CloudError, CloudRefusedError
 from bota_gateway.model import Binding, Custody, Membership, Recording
 from bota_gateway.spool import Happened
 from bota_gateway.upload.const import CONFLICTS
-from bota_gateway.upload.describe import idempotency_key, new_recording
+from bota_gateway.upload.describe import CAPTURE_KEY, capture_key, idempotency_key, new_recording
 from bota_gateway.upload.finding import Finding
 from bota_gateway.upload.resolve import binding_of
 from bota_gateway.upload.setbacks import Parked, Postponed, Why, outcome_unknown
@@ -119,6 +119,7 @@ class Creating:
                 recording, contract = await self._refused(recording, error, tried, asked_before=asked_before)
                 continue
             tools.api.contracts.accepted(contract)
+            await self._require_ours(recording, made)
             if asked_before:
                 made = await self._oldest(recording, made)
             log.info("recording_created", cloud_id=made.id)
@@ -153,6 +154,29 @@ class Creating:
         if refused is not None and refused.status == 404:
             raise Parked(Why.OWNER_GONE, f"The cloud does not know {recording.binding.end_user_id}.") from error
         raise error
+
+    async def _require_ours(self, recording: Recording, made: CloudRecording) -> None:
+        """Nothing is sent to a recording that is somebody else's, or another capture's, whatever answered create.
+
+        Raises:
+            Parked: It was made, for another user: repeating that would make more of them.
+            Postponed: It is another recording; ours is looked for.
+        """
+        owner = recording.binding.end_user_id
+        if made.end_user_id not in {None, owner}:
+            raise Parked(
+                Why.WRONG_OWNER, f"The cloud filed it as {made.id} under {made.end_user_id}, and it is {owner}'s."
+            )
+        key = made.metadata.get(CAPTURE_KEY)
+        if key == capture_key(recording):
+            return
+        holder = None if key is not None else await self.tools.spool.holder_of(made.id)
+        if key is None and (holder is None or capture_key(holder) == capture_key(recording)):
+            return
+        detail = f"The answer to create speaks of {made.id}, which is another recording."
+        if recording.attempts >= CONFLICTS:
+            raise Parked(Why.CREATE_CONFLICT, f"{detail} Look for it in the dashboard by its serial and start time.")
+        raise Postponed(Why.CREATE_CONFLICT, detail, ladder=self.tools.timing.lost_create)
 
     async def _keys_given_up(self, recording: Recording) -> int:
         """How often an intent was void; constant from one intent to its end."""

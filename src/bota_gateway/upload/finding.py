@@ -106,8 +106,10 @@ class Finding:
         """The owner's recordings by capture key, oldest first, created since ``back_to`` (Unix, server's clock)."""
         newest_first: list[CloudRecording] = []
         rows = 0
-        async for seen in self.tools.api.recordings(end_user_id=str(recording.binding.end_user_id)):
-            if not seen.deleted and CAPTURE_KEY in seen.metadata:
+        owner = str(recording.binding.end_user_id)
+        async for seen in self.tools.api.recordings(end_user_id=owner):
+            is_owners = seen.end_user_id in {None, owner}  # a server may pass over the filter
+            if not seen.deleted and is_owners and CAPTURE_KEY in seen.metadata:
                 newest_first.append(seen)
             rows += 1
             old = seen.created_at is not None and seen.created_at < back_to

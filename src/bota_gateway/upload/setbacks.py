@@ -16,7 +16,7 @@ class Why(StrEnum):
     Nothing: it settles itself. With cloud.ambiguous_create = park: look for it in the dashboard, then retry.
     """
     CREATE_CONFLICT = "upload_create_conflict"
-    """Create is answered 409, and no recording of this capture is to be found.
+    """Create is answered 409, or with another recording, and none of this capture is to be found.
 
     Look for the recording in the dashboard, then retry.
     """
@@ -24,6 +24,11 @@ class Why(StrEnum):
     """Create is refused for what it says.
 
     Read what the cloud said (bota-gateway timeline), correct it, then retry.
+    """
+    WRONG_OWNER = "upload_wrong_owner"
+    """The cloud filed the recording under another end user than it was created for. No audio was sent there.
+
+    Delete that empty recording in the dashboard, see whose the recorder is, then retry.
     """
     OWNER_GONE = "upload_owner_gone"
     """The end user who wore the recorder is not in the project any more.
