@@ -119,7 +119,7 @@ async def test_recorders_say_how_they_are_and_why_not_now(running: Running) -> N
 async def test_status_says_health_and_what_waits(running: Running) -> None:
     """One word first, then the numbers behind it."""
     told = await running.ask("status")
-    assert re.match(r"(attention|failing): \d linked, \d receiving, \d waiting, .*1 parked", told.out)
+    assert re.match(r"(attention|failing): \d recorders?, \d receiving, \d waiting, .*1 parked", told.out)
 
 
 async def test_a_transfer_under_way_shows_in_status(world: World) -> None:
@@ -156,7 +156,7 @@ async def test_nothing_yet_is_said(world: World) -> None:
     async with world.gateway() as running:
         assert (await running.ask("recorders")).out == "No recorder has been met yet.\n"
         assert (await running.ask("recordings")).out == "No recordings.\n"
-        assert (await running.ask("status")).out.startswith("ok: 0 linked")
+        assert (await running.ask("status")).out.startswith("ok: 0 recorders")
         assert (await running.ask("recordings", "--json")).json == []
 
 

@@ -100,3 +100,26 @@ async def test_a_part_that_is_stopped_stays_stopped() -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+async def test_a_part_that_is_cancelled_from_within_is_started_again() -> None:
+    """A stray cancellation, as a library's defect may raise, ends no part for good: nobody had asked for it."""
+    failing: dict[str, Down] = {}
+    again = asyncio.Event()
+    lives = 0
+
+    async def part() -> None:
+        nonlocal lives
+        lives += 1
+        if lives == 1:
+            raise asyncio.CancelledError
+        again.set()
+        await asyncio.Event().wait()
+
+    with capture_logs() as told:
+        task = asyncio.create_task(keep_running("uploader", part, failing))
+        await again.wait()
+    assert [one["event"] for one in told] == ["part_failed", "part_restarted"]
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task

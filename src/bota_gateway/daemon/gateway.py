@@ -18,6 +18,7 @@ from pydantic import SecretStr
 from bota_gateway.cloud import BotaApi, Pause
 from bota_gateway.config import Settings
 from bota_gateway.daemon import clock
+from bota_gateway.daemon.signs import Signs
 from bota_gateway.daemon.supervise import Down, keep_running
 from bota_gateway.daemon.systemd import ServiceManager
 from bota_gateway.errors import SpoolCorruptError, SpoolError, SpoolWriteError
@@ -36,8 +37,6 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 TIDY_EVERY_S = 600.0
 """How often audio past its retention is looked for: retention counts in hours."""
-STATUS_LINE_EVERY_S = 10.0
-"""How often the line in ``systemctl status`` is renewed where no watchdog asks for more."""
 PROVE_EVERY_S = 15.0
 """How often a disk that refused a write is tried again: a card that stalls comes back within a minute."""
 DISK_PATIENCE_S = 600.0
@@ -80,6 +79,8 @@ class Gateway:
         self._down: dict[str, Down] = {}
         """Parts that are down, by their names."""
         self._manager = ServiceManager()
+        self._supervisors: list[asyncio.Task[None]] = []
+        """Of the parts; all of them run as long as the gateway does."""
         self.ready = asyncio.Event()
         """Set once the spool is open and the parts have been started."""
         self.spool: Spool
@@ -104,6 +105,11 @@ class Gateway:
     def pauses(self) -> list[Pause]:
         """Why the cloud is not asked now; empty when it is."""
         return self._api.budget.pauses() if self._api else []
+
+    @property
+    def cloud_answered(self) -> bool:
+        """Whether any answer of the cloud came since the start."""
+        return self._api is not None and self._api.clock.known
 
     @property
     def links(self) -> list[LinkProgress]:
@@ -133,6 +139,7 @@ class Gateway:
             SpoolError: when the spool can't be opened, is found damaged, or can't be written for ten minutes.
         """
         lost: BaseException | None = None
+        self._manager.status("opening and checking the spool")
         async with (
             Spool.open(self._settings.spool, self._now) as self.spool,
             BotaApi(self._settings.cloud, self._key, self._now) as api,
@@ -141,7 +148,7 @@ class Gateway:
                 async with asyncio.TaskGroup() as parts:
                     tasks = [parts.create_task(part, name=name) for name, part in self._parts(api).items()]
                     tasks.append(parts.create_task(self._mind_the_disk(), name="disk"))
-                    self._manager.ready()
+                    self._supervisors = tasks
                     self.ready.set()
                     log.info(
                         "gateway_started", version=version("bota-gateway"), spool=str(self._settings.spool.directory)
@@ -175,7 +182,7 @@ class Gateway:
             "registrar": registrar.run,
             "status socket": StatusServer(settings.status.socket, answers.answer).run,
             "housekeeping": self._tidy,
-            "watchdog": lambda: self._live(report),
+            "watchdog": Signs(self._manager, report, self._radio_is_known, lambda: self._supervisors).run,
         }
         return {name: keep_running(name, run, self._down) for name, run in runs.items()}
 
@@ -222,18 +229,15 @@ class Gateway:
     def _opened(self) -> AbstractAsyncContextManager[Sequence[Adapter]]:
         return open_adapters(self._settings.radio) if self._adapters is None else nullcontext(self._adapters)
 
+    def _radio_is_known(self) -> bool:
+        """Whether the radio scans, or has said why not."""
+        scanners = self._radio.scanners.values() if self._radio else ()
+        troubles = self.failing.keys() - self._down.keys()
+        return "radio" in self._down or bool(troubles) or any(scanner.counters.starts for scanner in scanners)
+
     async def _tidy(self) -> None:
         while True:
             forgotten = await self.spool.forget_due(self._now(), self._settings.spool.retention_hours * 3600)
             if forgotten:
                 log.info("audio_forgotten", recordings=forgotten)
             await asyncio.sleep(TIDY_EVERY_S)
-
-    async def _live(self, report: Report) -> None:
-        """Feed systemd's watchdog with proof that the loop turns and the spool answers."""
-        every = self._manager.watchdog_s / 2 or STATUS_LINE_EVERY_S
-        while True:
-            status = await report.status()
-            self._manager.status(str(status["summary"]))
-            self._manager.alive()
-            await asyncio.sleep(every)

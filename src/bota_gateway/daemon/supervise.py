@@ -56,12 +56,22 @@ async def keep_running(part: str, run: Callable[[], Awaitable[None]], failing: d
 async def _outcome(part: str, run: Callable[[], Awaitable[None]]) -> BaseException:
     try:
         await run()
+    except asyncio.CancelledError:
+        if _is_asked_to_end():
+            raise
+        # A stray one, from within: a task group takes it for an orderly end, and the part would be gone without a word.
+        return GatewayError(f"The {part} was cancelled by something within it.")
     except Exception as failure:  # noqa: BLE001 - whatever it was, it is reported and the part restarted
         root = _root(failure)
         if isinstance(root, SpoolCorruptError):
             raise root from None
         return root
     return GatewayError(f"The {part} stopped by itself.")
+
+
+def _is_asked_to_end() -> bool:
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
 
 
 def _traceback(failure: BaseException) -> BaseException | None:

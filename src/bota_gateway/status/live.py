@@ -88,6 +88,10 @@ class Live(Protocol):
         """Reasons why the cloud is not asked."""
 
     @property
+    def cloud_answered(self) -> bool:
+        """Whether any answer of the cloud came since the start."""
+
+    @property
     def heard(self) -> Mapping[str, Heard]:
         """Who advertised lately, by address."""
 

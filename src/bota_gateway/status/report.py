@@ -60,7 +60,7 @@ class Report:
         health = "failing" if problems else "attention" if needs_human else "waiting" if pauses else "ok"
         return {
             "health": health,
-            "summary": ", ".join(self._summary(usage, len(links), problems)),
+            "summary": ", ".join(self._summary(usage, problems)),
             "problems": problems + [_told(path.name, _set_aside(path)) for path in usage.set_aside],
             "pauses": pauses,
             "links": links,
@@ -73,12 +73,12 @@ class Report:
             },
         }
 
-    def _summary(self, usage: SpoolUsage, links: int, problems: Sequence[Mapping[str, object]]) -> Iterator[str]:
+    def _summary(self, usage: SpoolUsage, problems: Sequence[Mapping[str, object]]) -> Iterator[str]:
         """The parts of the line that a technician reads first."""
         receiving = [link for link in self._live.links if link.file_id]
         parked = usage.counts.get(Custody.PARKED, 0)
         waiting = sum(count for state, count in usage.counts.items() if state not in _HERE_TO_STAY) - parked
-        yield f"{links} linked"
+        yield f"{(here := self._recorders_here())} recorder{'' if here == 1 else 's'}"
         if len(receiving) == 1:
             yield f"1 receiving {_percent(receiving[0])} %"
         else:
@@ -88,10 +88,20 @@ class Report:
             yield f"oldest {duration(max(0.0, self._now() - usage.oldest_waiting_at))}"
         if parked:
             yield f"{parked} parked"
-        yield f"cloud {'rests' if self._live.pauses else 'ok'}"
-        yield from (f"{problem['part']} in trouble" for problem in problems)
+        yield f"cloud {self._cloud()}"
+        yield from (f"{problem['part']} in trouble: {str(problem['message']).rstrip('.')}" for problem in problems)
         if usage.set_aside:
             yield "a damaged spool set aside"
+
+    def _recorders_here(self) -> int:
+        """In range or linked; one that is linked does not advertise."""
+        heard = {address for address, one in self._live.heard.items() if one.present}
+        return len(heard | {link.address for link in self._live.links})
+
+    def _cloud(self) -> str:
+        if self._live.pauses:
+            return "rests"
+        return "ok" if self._live.cloud_answered else "not asked yet"
 
     def _problems(self, usage: SpoolUsage) -> list[dict[str, object]]:
         clock = asyncio.get_running_loop().time()
