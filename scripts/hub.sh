@@ -13,6 +13,12 @@ die() {
     exit 1
 }
 
+# need_value OPTION VALUE...
+need_value() { [[ -n ${2:-} ]] || die "$1 needs a value" "Read: scripts/$(basename "$0") --help"; }
+
+# A delay that grows from start to start, systemd/back-off.conf; Debian 12 has systemd 252, which does not know it.
+knows_growing_delay() { (($(systemctl --version | sed -nE '1s/^systemd ([0-9]+).*/\1/p') >= 254)); }
+
 # The system's own Python: a version manager's would vanish with its owner's home, which the service can't see anyway.
 python=/usr/bin/python3
 
