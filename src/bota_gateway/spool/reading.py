@@ -43,6 +43,22 @@ class Reading(Part):
         rows = await self._db.read("SELECT * FROM recordings WHERE cloud_id = ? ORDER BY id DESC LIMIT 1", (cloud_id,))
         return to_recording(rows[0]) if rows else None
 
+    async def same_capture(self, row: Recording) -> Recording | None:
+        """Another capture of the very bytes of ``row``, under the same file id of the same recorder, that goes first.
+
+        Recorders may list a recording anew with another start (their clock was set since), or duration. Of several
+        the one goes first that the cloud knows, or may know, then the one that was listed first. None: it is ``row``.
+        """
+        rows = await self._db.read(
+            """
+            SELECT * FROM recordings WHERE serial = ? AND file_id = ? AND sha256 = ? AND size_bytes = ?
+            ORDER BY cloud_id IS NULL, create_intended_at IS NULL, id LIMIT 1
+            """,
+            (row.key.serial, row.key.file_id, row.sha256, row.size_bytes),
+        )
+        first = to_recording(rows[0])
+        return None if first.id == row.id else first
+
     async def timeline(self, recording_id: int) -> list[TimelineEntry]:
         """The story of one recording, oldest line first.
 

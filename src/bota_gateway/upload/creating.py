@@ -27,6 +27,8 @@ class Creating:
 
     tools: Tools
     _finding: Finding = field(init=False)
+    _under_way: set[str] = field(default_factory=set)
+    """Capture keys: of rows that are one capture, one at a time."""
 
     def __post_init__(self) -> None:
         self._finding = Finding(self.tools)
@@ -35,6 +37,27 @@ class Creating:
         """Create the recording, or find the one that an earlier try made; gives back the row, created or further on."""
         if recording.profile == "p10":
             raise Parked(Why.P10_NEEDS_RELAY, "Upload it through Bota's relay; this gateway has none. It stays here.")
+        key = capture_key(recording)
+        same = await self.tools.spool.same_capture(recording)
+        if same is not None or key in self._under_way:
+            return await self._join(recording, same)
+        self._under_way.add(key)
+        try:
+            return await self._alone(recording)
+        finally:
+            self._under_way.discard(key)
+
+    async def _join(self, recording: Recording, same: Recording | None) -> Recording:
+        """One capture is one recording in the cloud, under however many starts or takes its recorder listed it."""
+        if same is None or same.stored_at is None or same.cloud_id is None:
+            other = f", listed as {same.key} before, which is {same.state}" if same else ""
+            detail = f"The same bytes are on their way already{other}; it goes with them."
+            raise Postponed(Why.SAME_CAPTURE, detail, ladder=self.tools.timing.unresolved)
+        log.info("recording_adopted", cloud_id=same.cloud_id)
+        row = await self.tools.spool.created(recording.id, same.cloud_id)
+        return await self.tools.store(row, verified=bool(same.verified))
+
+    async def _alone(self, recording: Recording) -> Recording:
         await self.tools.content_type(recording)
         asked_before = recording.create_intended_at is not None
         if asked_before:

@@ -14,9 +14,11 @@ CAPTURE_KEY: Final = "capture_key"
 
 
 def capture_key(recording: Recording) -> str:
-    """Deterministic from what was captured, so that it is the same even after a spool was lost."""
-    key = recording.key
-    parts = (key.serial, key.file_id, str(key.started_at), str(recording.sha256))
+    """Deterministic from what was captured, so that it is the same even after a spool was lost.
+
+    The start is not in it: a recorder that gets the time may list the same recording with another one.
+    """
+    parts = (recording.key.serial, recording.key.file_id, str(recording.sha256))
     return f"bg-{hashlib.sha256('/'.join(parts).encode()).hexdigest()[:40]}"
 
 

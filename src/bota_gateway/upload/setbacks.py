@@ -15,6 +15,11 @@ class Why(StrEnum):
 
     Nothing: it settles itself. With cloud.ambiguous_create = park: look for it in the dashboard, then retry.
     """
+    SAME_CAPTURE = "upload_same_capture"
+    """It is a recording that was captured before: its recorder has listed it anew, with another start say.
+
+    Nothing: it becomes stored with the other one; bota-gateway recordings shows both under one file id.
+    """
     CREATE_CONFLICT = "upload_create_conflict"
     """Create is answered 409, or with another recording, and none of this capture is to be found.
 
