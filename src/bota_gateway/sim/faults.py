@@ -79,6 +79,10 @@ class FaultKind(StrEnum):
     """The serial reads as nothing."""
     CAPABILITY_UNREADABLE = "capability_unreadable"
     """Reading the version 2 capability document is refused."""
+    GATT_DISCONNECT = "gatt_disconnect"
+    """The link ends at the connection's request ``at`` (counted from 0), which is not acted on."""
+    LOSE_GATT_ANSWER = "lose_gatt_answer"
+    """The connection's request ``at`` (counted from 0) is acted on, and the link ends before its answer."""
     GATT_STALL = "gatt_stall"
     """From the connection's request ``at`` on (counted from 0), nothing is answered for ``seconds``."""
 

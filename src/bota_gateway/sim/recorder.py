@@ -82,6 +82,8 @@ class SimRecorder:
         self._held: list[tuple[att.Bearer, att.ATT_PDU]] | None = None
         """Requests that wait for the end of a stall; None while there is none."""
         self._stall: asyncio.Task[None] | None = None
+        self._is_mute = False
+        """The link is about to end, and no answer goes out any more."""
 
     # -- watching -----------------------------------------------------------------------------------------------------
 
@@ -274,6 +276,13 @@ class SimRecorder:
         self._answer = device.gatt_server.on_gatt_pdu
         # bumble has no hook before its GATT server; an attribute of this one server is the least invasive.
         device.gatt_server.on_gatt_pdu = self._on_request  # type: ignore[assignment, method-assign]  # see above
+        send = device.gatt_server.send_gatt_pdu
+
+        def send_unless_mute(bearer: att.Bearer, pdu: bytes) -> None:
+            if not self._is_mute:
+                send(bearer, pdu)
+
+        device.gatt_server.send_gatt_pdu = send_unless_mute  # type: ignore[method-assign]  # see above
 
     def _subscriber(self, handle: int) -> Callable[[object, bool, bool], None]:
         def on_subscription(_bearer: object, notify: bool, _indicate: bool) -> None:
@@ -285,6 +294,7 @@ class SimRecorder:
 
     def _on_connection(self, connection: Connection) -> None:
         self.requests = 0
+        self._is_mute = False
         self.firmware.connected(Peer(connection, cuts=self.options.cuts_notifications))
         connection.once(Connection.EVENT_DISCONNECTION, self._on_disconnection)
 
@@ -308,13 +318,28 @@ class SimRecorder:
         if self._held is not None:
             self._held.append((bearer, pdu))
             return
-        fault = self.faults.take(FaultKind.GATT_STALL, at=self.requests)
+        at = self.requests
         self.requests += 1
+        if self._cut_off(bearer, pdu, at):
+            return
+        fault = self.faults.take(FaultKind.GATT_STALL, at=at)
         if fault is None:
             self._answer(bearer, pdu)
         else:
             self._held = [(bearer, pdu)]
             self._stall = self._spawn(self._answer_later(fault.seconds))
+
+    def _cut_off(self, bearer: att.Bearer, pdu: att.ATT_PDU, at: int) -> bool:
+        """Ends the link at a request, if that is to happen: before or after it is acted on."""
+        lost = self.faults.take(FaultKind.LOSE_GATT_ANSWER, at=at) is not None
+        if not lost and self.faults.take(FaultKind.GATT_DISCONNECT, at=at) is None:
+            return False
+        self._held = []  # nothing is answered any more
+        self._is_mute = True
+        if lost:
+            self._answer(bearer, pdu)
+        _ = self._spawn(self.disconnect())
+        return True
 
     async def _answer_later(self, seconds: float) -> None:
         await stall(seconds)
