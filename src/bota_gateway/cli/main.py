@@ -26,6 +26,7 @@ _COMMANDS = {
     "retry": "ask",
     "export": "export",
     "fsck": "fsck",
+    "doctor": "doctor.command",
     "decode": "decode",
     "config": "config",
     "sim": "sim",

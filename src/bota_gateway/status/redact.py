@@ -17,7 +17,14 @@ _SECRETS = re.compile(
     re.VERBOSE,
 )
 
+_QUERIES = re.compile(r"""(https?://[^\s"'<>?]+\?|(?i:X-Amz-[a-z-]+(?:=|%3D)))[^\s"'<>&]+(?:&[^\s"'<>]*)?""")
+
 
 def redact(text: str) -> str:
     """The text without anything that works as a credential."""
     return _SECRETS.sub(REDACTED, text)
+
+
+def without_queries(text: str) -> str:
+    """The text with every URL cut at its query, so that of a presigned one, however quoted, nothing leads anywhere."""
+    return _QUERIES.sub(rf"\1{REDACTED}", text)
