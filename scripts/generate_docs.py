@@ -6,12 +6,14 @@ python scripts/generate_docs.py --check   exits 1 and names what is out of date
 
 import ast
 import json
+import re
 import sys
 import textwrap
 import types
 import typing
 from collections.abc import Callable, Iterator
 from enum import Enum
+from itertools import groupby
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
@@ -20,6 +22,8 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
 from bota_gateway import config, errors
+from bota_gateway.cli.doctor.cases import HINDRANCES
+from bota_gateway.cli.doctor.examination import CHECKS
 from bota_gateway.cli.main import cli
 from bota_gateway.model import Custody
 from bota_gateway.protocol.errors_on_wire import WIRE_ERRORS, transfer_code
@@ -173,6 +177,44 @@ def faults_md() -> str:
     return "\n".join(out) + "\n"
 
 
+def doctor_md() -> str:
+    """What each check of the doctor looks at, and everything that it may find."""
+    out = [GENERATED + "# bota-gateway doctor", ""]
+    hindrances = ", ".join(f"`CHECK_{why}` ({_plain(said)})" for why, (said, _) in HINDRANCES.items())
+    for paragraph in (
+        (
+            "`bota-gateway doctor` makes all checks side by side, each with its own time limit: one that hangs or fails "
+            "stops no other. It is safe beside a running gateway, which it asks instead of opening what the gateway has "
+            "open; nothing is changed, and the API is only read. Root sees more: `sudo bota-gateway doctor`. Exit code 1 "
+            "if something fails, else 0."
+        ),
+        (
+            "With `--json` each finding has the code below, which never changes once released. `{message}`, `{code}` and "
+            "`{remedy}` are those of an error in [errors.md](errors.md). Any check may also end as not checked: "
+            f"{hindrances}."
+        ),
+        (
+            "`--bundle` writes an archive (tar.gz, mode 600) for support: these findings, versions, the settings, facts "
+            "of the system, the newest log of the service, and from a running gateway its status, recorders, recordings, "
+            "newest happenings, and the timelines of what is not finished. Not in it: the API key, tokens, presigned URLs "
+            "(each URL is cut at its query), audio."
+        ),
+    ):
+        out += [*textwrap.wrap(paragraph, WIDTH, break_on_hyphens=False), ""]
+    out.pop()
+    for group, checks in groupby(CHECKS, key=lambda check: check.group):
+        out += ["", f"## {group}"]
+        for check in checks:
+            out += ["", f"### {check.name}", "", str(check.__doc__).partition("\n")[0], ""]
+            out += ["| Code | Verdict | What is found | What to do |", "|---|---|---|---|"]
+            out += [
+                f"| `{case.code}` | {case.verdict.value.replace('_', ' ')} | {_cell(_plain(case.says))} | "
+                f"{_cell(_plain(case.remedy)) or 'Nothing.'} |"
+                for case in check.cases()
+            ]
+    return "\n".join(out) + "\n"
+
+
 DOCUMENTS: dict[str, Callable[[], str]] = {
     "config.example.toml": example_toml,
     "docs/settings.md": settings_md,
@@ -182,6 +224,7 @@ DOCUMENTS: dict[str, Callable[[], str]] = {
     "src/bota_gateway/status/remedies.toml": remedies_toml,
     "docs/custody.md": custody_md,
     "docs/faults.md": faults_md,
+    "docs/doctor.md": doctor_md,
 }
 
 
@@ -354,6 +397,11 @@ def _template(node: ast.expr | None) -> str:
             return _template(node.left) + _template(node.right)
         case _:
             return ""
+
+
+def _plain(template: str) -> str:
+    """A template of ``words.sentence`` without the units of its fields."""
+    return re.sub(r"\{(\w+)[^}]*\}", r"{\1}", template)
 
 
 def _cell(text: str) -> str:

@@ -36,7 +36,7 @@ class Daemon(Check):
     needs_settings = False
     WELL = ok("runs: {summary}")
     RESTS = warning(
-        "runs, but {message} [{code}]; next try in {next_attempt_in_s:duration}", "What the checks of the cloud say."
+        "runs, but {message} [{code}]; next try in {next_attempt_in_s:duration}", "See the checks of the cloud below."
     )
     ATTENTION = warning("runs, and needs you: {summary}", "See: bota-gateway status; bota-gateway recordings")
     TROUBLE = failure("{part}: {message} [{code}]", "{remedy}")
@@ -66,10 +66,10 @@ class Recorders(Check):
     needs_settings = False
     limit_s = LISTEN_S + 20.0
     KNOWN = ok("{bound} of the project, {strangers} of others; last heard {ago} ago")
-    NONE = warning("none has been met yet", "Is one charged, near, and not held by a phone? bota-gateway doctor helps.")
+    NONE = warning("none has been met yet", "Is one charged, near, and not held by a phone? See Bluetooth below.")
     SILENT = warning("none of the project was heard for {ago}", "Do their wearers still come by? Is the antenna free?")
     UNBOUND = warning("{serial} is bound to nobody: its recordings wait here", "Bind it to its user in the dashboard.")
-    UNRESOLVED = warning("{serial}: the cloud has not said yet whose it is", "What the checks of the cloud say.")
+    UNRESOLVED = warning("{serial}: the cloud has not said yet whose it is", "See the checks of the cloud below.")
     HEARD = ok("{name} at {address}, {rssi} dBm by {adapter}")
     NOT_HEARD = warning("none heard in {seconds:duration}", "Bring one near, charged, and not held by a phone.")
     CANT_SCAN = not_checked("{message}", "{remedy}")
