@@ -177,29 +177,26 @@ def faults_md() -> str:
     return "\n".join(out) + "\n"
 
 
+DOCTOR = """\
+`bota-gateway doctor` makes all checks side by side, each with its own time limit: one that hangs or fails stops no
+other. It is safe beside a running gateway, which it asks instead of opening what the gateway has open; nothing is
+changed, and the API is only read. Root sees more: `sudo bota-gateway doctor`. Exit code 1 if something fails, else 0.
+
+With `--json` each finding has the code below, which never changes once released. `{message}`, `{code}` and `{remedy}`
+are those of an error in [errors.md](errors.md). Any check may also end as not checked: HINDRANCES.
+
+`--bundle` writes an archive (tar.gz, mode 600) for support: these findings, versions, the settings, facts of the
+system, the newest log of the service, and from a running gateway its status, recorders, recordings, newest happenings,
+and the timelines of what is not finished. Not in it: the API key, tokens, presigned URLs (each URL is cut at its
+query), audio.
+"""
+
+
 def doctor_md() -> str:
     """What each check of the doctor looks at, and everything that it may find."""
     out = [GENERATED + "# bota-gateway doctor", ""]
     hindrances = ", ".join(f"`CHECK_{why}` ({_plain(said)})" for why, (said, _) in HINDRANCES.items())
-    for paragraph in (
-        (
-            "`bota-gateway doctor` makes all checks side by side, each with its own time limit: one that hangs or fails "
-            "stops no other. It is safe beside a running gateway, which it asks instead of opening what the gateway has "
-            "open; nothing is changed, and the API is only read. Root sees more: `sudo bota-gateway doctor`. Exit code 1 "
-            "if something fails, else 0."
-        ),
-        (
-            "With `--json` each finding has the code below, which never changes once released. `{message}`, `{code}` and "
-            "`{remedy}` are those of an error in [errors.md](errors.md). Any check may also end as not checked: "
-            f"{hindrances}."
-        ),
-        (
-            "`--bundle` writes an archive (tar.gz, mode 600) for support: these findings, versions, the settings, facts "
-            "of the system, the newest log of the service, and from a running gateway its status, recorders, recordings, "
-            "newest happenings, and the timelines of what is not finished. Not in it: the API key, tokens, presigned URLs "
-            "(each URL is cut at its query), audio."
-        ),
-    ):
+    for paragraph in DOCTOR.replace("HINDRANCES", hindrances).split("\n\n"):
         out += [*textwrap.wrap(paragraph, WIDTH, break_on_hyphens=False), ""]
     out.pop()
     for group, checks in groupby(CHECKS, key=lambda check: check.group):
