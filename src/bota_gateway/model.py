@@ -100,7 +100,7 @@ class Recording:
     """As it was when the recording was captured: recordings belong to whoever wore the recorder then."""
     idempotency_key: str | None
     create_intended_at: float | None
-    """When the intent to create was made durable; bounds the look-back after a lost answer."""
+    """When the intent to create was made durable, by the server's clock; bounds the look-back after a lost answer."""
     cloud_id: str | None
     verified: bool | None
     """True: the cloud proved the digest. False: stored by a profile that proves none. None: not stored yet."""
@@ -123,6 +123,8 @@ class Recording:
     """``plain`` or ``p10``, as the transfer showed; None until captured. P10 is ciphertext that only a relay takes."""
     released_at: float | None = None
     """When the audio here was deleted on purpose; None while it is here, or never was."""
+    waiting_since: float | None = None
+    """When its wait began; a clock that stands before it has been set back since, and the wait is over."""
     look_first: bool = False
     """An earlier spool may have uploaded it and was lost: it must be looked for in the cloud before it is created."""
 

@@ -52,6 +52,14 @@ def test_new_recordings_are_pulled_oldest_first() -> None:
     assert plan(new, old).pull == (old, new)
 
 
+def test_a_wait_is_over_when_the_clock_stands_before_its_beginning() -> None:
+    """A transfer that failed waits its minute, and not an hour because the clock was set back by one."""
+    waits = row(next_attempt_at=NOW + 60, waiting_since=NOW, waiting_for="transfer_silent")
+    assert make_plan([waits], now=NOW + 30, may_confirm=True).held
+    assert make_plan([waits], now=NOW + 60, may_confirm=True).pull
+    assert make_plan([waits], now=NOW - 3600, may_confirm=True).pull
+
+
 def test_a_transfer_that_was_cut_off_is_pulled_again() -> None:
     """A row left in receiving is as good as listed: version 1 can't resume."""
     cut = row(state=Custody.RECEIVING)

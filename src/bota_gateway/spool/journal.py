@@ -169,6 +169,7 @@ def to_recording(row: sqlite3.Row) -> Recording:
         stored_at=row["stored_at"],
         confirmed_at=row["confirmed_at"],
         released_at=row["released_at"],
+        waiting_since=row["waiting_since"],
         look_first=bool(row["look_first"]),
     )
 

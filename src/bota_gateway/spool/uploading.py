@@ -72,15 +72,17 @@ class Uploading(Room, Part):
         at: float | None = rows[0][0]
         return at
 
-    async def intend_create(self, recording_id: int, *, idempotency_key: str) -> Recording:
+    async def intend_create(self, recording_id: int, *, idempotency_key: str, at: float | None = None) -> Recording:
         """Make the intent to create durable before the call.
 
-        Called again after a lost answer it keeps the time of the first intent, which bounds the look-back.
+        Called again after a lost answer it keeps the time of the first intent, which bounds the look-back. ``at`` is
+        that time by the server's clock (Unix seconds), which no setting of the hub's touches; None takes the hub's.
         """
 
         async def work(tx: Transaction) -> Recording:
             row = await load_for(tx, recording_id, Step.INTEND_CREATE)
-            first = tx.now if row.create_intended_at is None else row.create_intended_at
+            said = tx.now if at is None else at
+            first = said if row.create_intended_at is None else row.create_intended_at
             return await move(
                 tx,
                 row,

@@ -73,8 +73,10 @@ def make_plan(rows: Iterable[Recording], *, now: float, may_confirm: bool) -> Pl
 
 def _waits(row: Recording, now: float) -> Held | None:
     """What an earlier transfer, or a confirm in vain, left to wait for."""
-    # A wait longer than any we ever ask for means that the clock was set back since: it is over.
+    # A clock that stands before the wait's beginning, or further before its end than any wait is long, was set back.
     if row.next_attempt_at is None or not 0 < row.next_attempt_at - now <= LONGEST_RECORDING_WAIT_S:
+        return None
+    if row.waiting_since is not None and row.waiting_since > now:
         return None
     return Held(row, row.waiting_for or "recording_waits", row.waiting_detail or "", row.next_attempt_at)
 

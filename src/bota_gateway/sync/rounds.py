@@ -45,6 +45,15 @@ class _Candidate:
 
 
 @dataclass(frozen=True, slots=True)
+class _Planned:
+    """When a recorder's next visit was put on the calendar, by both clocks."""
+
+    next_visit_at: float
+    wall: float
+    loop: float
+
+
+@dataclass(frozen=True, slots=True)
 class _Known:
     """What the spool remembered at one revision."""
 
@@ -86,6 +95,8 @@ class Rounds:
         """Serials that are visited right now."""
         self._idle_visits: Counter[str] = Counter()
         self._known = _Known(-1, {}, frozenset())
+        self._planned: dict[str, _Planned] = {}
+        """By serial; of this process."""
 
     @property
     def links(self) -> list[LinkProgress]:
@@ -160,13 +171,23 @@ class Rounds:
             return _Candidate(sighting, None, wait)
         wait = due_in(
             record,
-            now=self._hub.now(),
+            now=self._now_for(record),
             here_for=clock - presence.since,
             to_confirm=record.serial in self._known.to_confirm,
             visits=self._settings.visits,
             recorders=self._settings.recorders,
         )
         return _Candidate(sighting, record, wait)
+
+    def _now_for(self, record: RecorderRecord) -> float:
+        """The wall clock by which its next visit was planned: one that was set since makes no wait longer or shorter.
+
+        After a restart it is the hub's present one; schedule.py sees that no wait is absurd then.
+        """
+        planned = self._planned.get(record.serial)
+        if planned is None or planned.next_visit_at != record.next_visit_at:
+            return self._hub.now()
+        return planned.wall + asyncio.get_running_loop().time() - planned.loop
 
     def _presence(self, sighting: Sighting) -> _Presence:
         presence = self._present.get(sighting.address)
@@ -245,7 +266,7 @@ class Rounds:
             delay = interval_after(findings, self._idle_visits[serial], settings)
             await self._hub.spool.schedule_visit(
                 serial,
-                next_visit_at=self._hub.now() + delay,
+                next_visit_at=self._plan_visit(serial, delay),
                 waiting_for=findings.reason,
                 waiting_detail=visit.left.detail if visit.left else None,
                 visited=True,
@@ -275,7 +296,7 @@ class Rounds:
             delay = backoff_after(error, record.attempts + 1, hub.rng)
             await hub.spool.schedule_visit(
                 record.serial,
-                next_visit_at=hub.now() + delay,
+                next_visit_at=self._plan_visit(record.serial, delay),
                 waiting_for=error.error_code,
                 waiting_detail=error.message,
                 failed=True,
@@ -291,6 +312,12 @@ class Rounds:
             remedy=error.next_step,
             next_in=round(delay),
         )
+
+    def _plan_visit(self, serial: str, delay: float) -> float:
+        """Unix time of the next visit."""
+        wall, loop = self._hub.now(), asyncio.get_running_loop().time()
+        self._planned[serial] = _Planned(wall + delay, wall, loop)
+        return wall + delay
 
     def _put_off(self, address: str, delay: float) -> None:
         self._present[address].not_before = asyncio.get_running_loop().time() + delay

@@ -21,7 +21,7 @@ LOOK_BACK_MARGIN_S: Final = 600.0
 """How far before the intent a list is searched for a lost recording: clocks differ, requests are queued."""
 
 LOOK_BACK_ROWS: Final = 100
-"""Rows that are searched whatever their time, in case the hub's clock was wrong at the time of the intent."""
+"""Rows that are searched whatever their time, in case the clock that told the time of the intent was wrong."""
 
 LOOK_BACK_AT_MOST: Final = 5000
 """Rows after which a search ends without result: it would eat the budget of a whole fleet."""

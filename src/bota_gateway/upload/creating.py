@@ -135,7 +135,7 @@ class Creating:
             tried.append(contract)
             body = contract.create_body(new)
             key = idempotency_key(recording, body, await self._keys_given_up(recording))
-            recording = await tools.spool.intend_create(recording.id, idempotency_key=key)
+            recording = await tools.spool.intend_create(recording.id, idempotency_key=key, at=tools.api.clock.now())
             try:
                 made = await tools.api.create(body, idempotency_key=key)
             except CloudError as error:
@@ -217,9 +217,9 @@ class Creating:
             raise Parked(
                 Why.CREATE_UNKNOWN, "An answer to create was lost. See that it is not in the cloud, then retry."
             )
-        age = tools.now() - (recording.create_intended_at or 0)
+        age = tools.api.clock.now() - (recording.create_intended_at or 0)
         wait = tools.timing.repeat_create_s - age
-        if 0 < wait <= tools.timing.repeat_create_s:  # beyond: the clock was set back, and the wait counts as over
+        if 0 < wait <= tools.timing.repeat_create_s:  # beyond: the time of the intent was wrong, and the wait is over
             detail = "An answer to create was lost, and it is not to be found yet."
             look_again_s = min(wait, tools.timing.lost_create.step(recording.attempts))
             raise Postponed(Why.CREATE_UNKNOWN, detail, ladder=tools.timing.lost_create, after_s=look_again_s)

@@ -63,7 +63,7 @@ class Finding:
         Raises:
             CloudError: The search could not be finished, so nothing may be concluded from it.
         """
-        intended = (recording.create_intended_at or 0) + self.tools.api.clock.offset_s
+        intended = recording.create_intended_at or 0
         found = await self._walk(recording, intended - LOOK_BACK_MARGIN_S, LOOK_BACK_ROWS, LOOK_BACK_AT_MOST)
         return found.get(capture_key(recording), [])
 
