@@ -146,6 +146,13 @@ class RadioSettings(Section):
         NotifyMode.AUTO,
         description="signal = D-Bus signals; descriptor = a socket each, which crashed bluetoothd 5.66; auto = signal.",
     )
+    power_cycle: bool = Field(
+        True,
+        description=(
+            "Whether an adapter that has gone deaf may be switched off and on when restarting its scanner did not help. "
+            "Never done while a link is up on it; false where other programs of this hub need the adapter all the time."
+        ),
+    )
 
 
 Serial = Annotated[str, Field(pattern=r"^[A-Za-z0-9]{1,64}$")]

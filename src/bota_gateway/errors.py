@@ -13,7 +13,8 @@ GatewayError                      code and remedy, always
 │   ├── AdapterError                  no adapter, powered off, gone, bluetoothd not there
 │   ├── ConnectError                  classified by ``kind``
 │   ├── LinkLostError                 the link ended while something was under way
-│   └── GattError                     a read, write or subscription was refused or timed out
+│   ├── GattError                     a read, write or subscription was refused or timed out
+│   └── PairingError                  encryption is demanded, and pairing failed
 ├── RecorderError                 recorder_*: what a recorder said or did not say
 │   ├── IdentityError                 no readable serial
 │   ├── StatusUnreadableError         its status, and so who owns its uploads, is not known
@@ -162,6 +163,13 @@ class GattError(RadioError):
     def refused(self) -> bool:
         """The recorder said no to this one thing, so that the next may well go; it was not silence."""
         return self.error_code == self.code
+
+
+class PairingError(RadioError):
+    """A recorder demands encryption, and pairing with it failed."""
+
+    code = "radio_pairing_failed"
+    remedy = "Forget old pairings on both sides, on the hub with: bluetoothctl remove ADDRESS."
 
 
 class RecorderError(GatewayError):

@@ -1,88 +1,73 @@
-import asyncio
-from typing import Any, Self
+"""What a killed gateway leaves in BlueZ, on a bus with a bluetoothd of ours."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
-from bleak.args.bluez import BlueZAdapterArgs
-from bleak.backends.adapter import BaseBleakAdapter
-from bleak.backends.device import BLEDevice
-from bleak.exc import BleakError
+from dbus_fast import Variant
 from structlog.testing import capture_logs
 
-from bota_gateway.config import RadioSettings
-from bota_gateway.protocol.uuids import BOTA_SERVICES
-from bota_gateway.radio import Adapter, Radio
-from bota_gateway.radio.leftovers import end_leftover_links
-from support.fake_bleak import FakeAir, packet
-from support.virtual_time import virtual_time
+from bota_gateway.radio.leftovers import end_leftovers
+from support.fake_bluez import DEVICE, FakeBlueZ, needs_dbus, system_bus
+
+pytestmark = [needs_dbus, pytest.mark.timeout(60)]
+
+ONE = "C0:FF:EE:00:00:01"
+TWO = "C0:FF:EE:00:00:02"
 
 
-def with_leftovers(air: FakeAir, *addresses: str, error: Exception | None = None) -> Adapter:
-    """An adapter below which a daemon has kept connections."""
-
-    class Keeper(BaseBleakAdapter):
-        @classmethod
-        async def get(cls, *, bluez: BlueZAdapterArgs | None = None, **_kwargs: Any) -> Self:
-            assert bluez == {"adapter": "hci0"}
-            return cls()
-
-        async def get_connected_devices(self, service_uuids: frozenset[str]) -> list[BLEDevice]:
-            assert service_uuids == BOTA_SERVICES
-            if error:
-                raise error
-            return [packet(address)[0] for address in addresses]
-
-    plain = air.adapter("hci0")
-    return Adapter("hci0", None, plain.scanner_backend, plain.client_backend, Keeper)
+@pytest.fixture
+async def bluez(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[FakeBlueZ]:
+    async with system_bus(tmp_path, monkeypatch) as address, FakeBlueZ(address) as daemon:
+        daemon.add_adapter()
+        yield daemon
 
 
-@virtual_time
-async def test_links_of_an_earlier_life_are_ended_before_scanning() -> None:
-    """A recorder whose link outlived a killed gateway would be invisible for ever."""
-    air = FakeAir()
-    adapter = with_leftovers(air, "C0:FF:EE:00:00:01", "C0:FF:EE:00:00:02")
-    radio = Radio([adapter], RadioSettings(), lambda: 0.0)
+def nobodys(_address: str) -> bool:
+    return False
+
+
+def ended(bluez: FakeBlueZ) -> list[str]:
+    """Addresses of the devices that were disconnected, in order."""
+    return [path[-17:].replace("_", ":") for member, path, _ in bluez.calls if member == "Disconnect"]
+
+
+async def test_every_link_to_a_recorder_is_ended(bluez: FakeBlueZ) -> None:
+    """Also one that the gateway was killed on before its services were known; each is told."""
+    paths = [bluez.advertise(address, connected=True) for address in (ONE, TWO)]
     with capture_logs() as logs:
-        task = asyncio.create_task(radio.run())
-        await asyncio.sleep(10)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-    assert air.told[:5] == [
-        "connect C0:FF:EE:00:00:01",
-        "disconnect C0:FF:EE:00:00:01",
-        "connect C0:FF:EE:00:00:02",
-        "disconnect C0:FF:EE:00:00:02",
-        "scan start",
-    ]
-    assert [entry["event"] for entry in logs].count("leftover_link_ended") == 2
+        assert await end_leftovers("hci0", is_ours=nobodys) == 2
+    assert not any(bluez.objects[path][DEVICE]["Connected"].value for path in paths)
+    assert [entry["address"] for entry in logs if entry["event"] == "leftover_link_ended"] == [ONE, TWO]
 
 
-@virtual_time
-async def test_a_takeover_that_fails_stops_nothing() -> None:
-    """The second link is ended although the first could not be taken over."""
-
-    async def fail() -> None:
-        raise BleakError("failed to discover services, device disconnected")
-
-    air = FakeAir(connect=fail)
-    assert await end_leftover_links(with_leftovers(air, "C0:FF:EE:00:00:01", "C0:FF:EE:00:00:02")) == 2
-    assert [line for line in air.told if line.startswith("disconnect")] == [
-        "disconnect C0:FF:EE:00:00:01",
-        "disconnect C0:FF:EE:00:00:02",
-    ]
+async def test_a_connect_that_was_under_way_is_cancelled(bluez: FakeBlueZ) -> None:
+    """BlueZ would answer InProgress to the next; it does not tell which recorder that is, so each is cancelled."""
+    bluez.advertise(ONE)
+    assert await end_leftovers("hci0", is_ours=nobodys) == 0
+    assert ended(bluez) == [ONE]
 
 
-@virtual_time
-async def test_a_search_that_fails_is_told_and_stops_nothing() -> None:
+async def test_links_of_others_and_of_this_life_are_left_alone(bluez: FakeBlueZ) -> None:
+    """A keyboard is no recorder; a recorder that is held now is not left over; other adapters are not asked about."""
+    bluez.add_adapter("hci1", address="00:1A:7D:00:00:02")
+    bluez.advertise("AA:BB:CC:00:00:01", name="Keyboard", connected=True, Paired=Variant("b", True))
+    bluez.advertise(ONE, connected=True)
+    bluez.advertise(TWO, hci="hci1", connected=True)
+    assert await end_leftovers("hci0", is_ours=lambda address: address == ONE) == 0
+    assert not ended(bluez)
+
+
+async def test_one_that_can_not_be_ended_holds_up_no_other(bluez: FakeBlueZ) -> None:
+    """It was gone already, say."""
+    bluez.advertise(ONE, connected=True)
+    bluez.refusals["Disconnect"] = ("org.bluez.Error.NotConnected", "Not Connected")
+    assert await end_leftovers("hci0", is_ours=nobodys) == 1
+
+
+async def test_a_search_that_fails_is_told_and_stops_nothing(bluez: FakeBlueZ) -> None:
     """The scanner finds out what is wrong with the adapter, and says it better."""
+    bluez.die()
     with capture_logs() as logs:
-        assert await end_leftover_links(with_leftovers(FakeAir(), error=BleakError("adapter 'hci0' not found"))) == 0
+        assert await end_leftovers("hci0", is_ours=nobodys) is None
     assert [entry["event"] for entry in logs] == ["leftover_search_failed"]
-
-
-@virtual_time
-async def test_a_backend_without_a_daemon_has_no_leftovers() -> None:
-    """Its connections end with the process."""
-    air = FakeAir()
-    assert await end_leftover_links(air.adapter()) == 0
-    assert not air.told

@@ -1,16 +1,17 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from bleak.exc import BleakDBusError, BleakError, BleakGATTProtocolError
 from structlog.testing import capture_logs
 
 from bota_gateway.config import NotifyMode
-from bota_gateway.errors import GattError, LinkLostError
+from bota_gateway.errors import GattError, LinkLostError, PairingError
 from bota_gateway.protocol import uuids
 from bota_gateway.radio import Link
-from bota_gateway.radio.const import CLEANUP_S, DISCONNECT_S, GATT_S, MTU_SETTLE_S
+from bota_gateway.radio.const import CLEANUP_S, DISCONNECT_S, GATT_S, MTU_SETTLE_S, PAIR_S
 from support.fake_bleak import FakeAir, FakeClient, Step, packet
 from support.virtual_time import virtual_time
 
@@ -216,19 +217,100 @@ async def test_a_dead_bluetoothd_is_noticed_at_the_first_failing_call(error: Exc
 
 @virtual_time
 async def test_a_refusal_leaves_the_link_as_it_is() -> None:
-    """The recorder says no to one operation; the next one may work. Want of pairing is told with its remedy."""
+    """The recorder says no to one operation; the next one may work."""
     air = FakeAir()
     async with linked(air) as (link, _):
-        air.operation = raising(BleakGATTProtocolError(0x03))
-        with pytest.raises(GattError, match="Write Not Permitted") as caught:
-            await link.write(CONTROL, b"\x01")
-        assert "pair" not in caught.value.next_step
-        air.operation = raising(BleakGATTProtocolError(0x0F))
+        air.operation = raising(BleakGATTProtocolError(0x80))
         with pytest.raises(GattError) as caught:
-            await link.read(SERIAL)
-        assert f"bluetoothctl pair {link.address}" in caught.value.next_step
+            await link.write(CONTROL, b"\x01")
+        assert caught.value.refused
+        assert link.suspicion is None
         air.operation = FakeAir().operation
         assert await link.read(SERIAL)
+
+
+@pytest.mark.parametrize("code", [0x01, 0x02, 0x03, 0x06, 0x0A])
+@virtual_time
+async def test_an_answer_of_something_else_raises_suspicion(code: int) -> None:
+    """Handles that were moved by a firmware update lead to what can't be read or written, or to nothing."""
+    air = FakeAir()
+    async with linked(air) as (link, _):
+        air.operation = raising(BleakGATTProtocolError(code))
+        with pytest.raises(GattError):
+            await link.write(CONTROL, b"\x01")
+        assert link.suspicion is not None
+        assert CONTROL in link.suspicion
+
+
+@virtual_time
+async def test_a_characteristic_that_is_missing_raises_suspicion() -> None:
+    """It may have been added by an update since BlueZ read the services."""
+    async with linked(FakeAir()) as (link, _):
+        with pytest.raises(GattError, match="has no characteristic") as caught:
+            await link.read("00002a99-0000-1000-8000-00805f9b34fb")
+        assert caught.value.error_code == "radio_gatt_missing"
+        assert "2a99" in str(link.suspicion)
+
+
+def refusing_until_paired(air: FakeAir) -> None:
+    """What the recorder offers is readable over an encrypted link only."""
+
+    async def operate() -> None:
+        if not any(line.startswith("pair") for line in air.told):
+            raise BleakGATTProtocolError(0x0F)
+
+    air.operation = operate
+
+
+@virtual_time
+async def test_a_recorder_that_demands_encryption_is_paired_once() -> None:
+    """The operation that was refused is done then, and pairing is not repeated on this link."""
+    air = FakeAir()
+    refusing_until_paired(air)
+    async with linked(air) as (link, _):
+        assert await link.read(SERIAL) == b"SERIAL0001"
+        assert await link.read(SERIAL)
+        assert (link.pairings, link.pairing_failures) == (1, 0)
+    assert air.told.count(f"pair {link.address}") == 1
+
+
+@pytest.mark.parametrize(
+    ("pair", "reason"),
+    [
+        (raising(BleakDBusError("org.bluez.Error.AuthenticationFailed", ["Authentication Failed"])), "Failed"),
+        (raising(BleakDBusError("org.bluez.Error.AuthenticationTimeout", ["Authentication Timeout"])), "Timeout"),
+        (hang, "no answer in time"),
+    ],
+    ids=["refused", "timed out", "hangs"],
+)
+@virtual_time
+async def test_a_pairing_that_fails_is_told_with_its_remedy(pair: Any, reason: str) -> None:
+    """The visit ends by an error of its own, in bounded time; it is not tried twice on one link."""
+    air = FakeAir(pair=pair)
+    refusing_until_paired(air)
+    loop = asyncio.get_running_loop()
+    async with linked(air) as (link, _):
+        air.operation = raising(BleakGATTProtocolError(0x05))
+        began = loop.time()
+        with pytest.raises(PairingError, match=link.address) as caught:
+            await link.read(SERIAL)
+        with pytest.raises(PairingError):
+            await link.read(SERIAL)
+        assert loop.time() - began <= PAIR_S + CLEANUP_S
+        assert f"bluetoothctl remove {link.address}" in caught.value.next_step
+        assert caught.value.error_code == "radio_pairing_failed"
+    assert air.told.count(f"pair {link.address}") == 1
+
+
+@virtual_time
+async def test_pairing_that_does_not_help_is_an_error_too() -> None:
+    """BlueZ says paired, and the recorder refuses all the same."""
+    air = FakeAir()
+    async with linked(air) as (link, _):
+        air.operation = raising(BleakDBusError("org.bluez.Error.NotPermitted", ["Not paired"]))
+        with pytest.raises(PairingError, match="still refuses"):
+            await link.read(SERIAL)
+        assert link.pairing_failures == 1
 
 
 @pytest.mark.parametrize(

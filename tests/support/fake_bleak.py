@@ -33,6 +33,7 @@ class FakeAir:
     disconnect: Step = _at_once
     scan_start: Step = _at_once
     scan_stop: Step = _at_once
+    pair: Step = _at_once
     operation: Step = _at_once
     """Before every read, write, start and stop of notifications."""
     characteristics: tuple[str, ...] = ("2a25",)
@@ -217,8 +218,10 @@ class FakeClient(BaseBleakClient):
         raise NotImplementedError
 
     async def pair(self, *args: Any, **kwargs: Any) -> None:
-        """Not used."""
-        raise NotImplementedError
+        """Pair, unless `FakeAir.pair` says otherwise."""
+        del args, kwargs
+        self.air.told.append(f"pair {self.address}")
+        await self.air.pair()
 
     async def unpair(self) -> None:
         """Not used."""

@@ -1,7 +1,7 @@
 """A bluetoothd that says what it is told, on a real bus: bleak's own BlueZ backend runs against it.
 
-It has adapters and devices but no GATT, and shows our idea of BlueZ only: good for single errors, for the death of
-bluetoothd, and for how bleak asks. How BlueZ behaves is shown by BlueZ itself (docs/testing.md).
+It has adapters, devices and characteristics that are read, and shows our idea of BlueZ only: good for single errors,
+for the death of bluetoothd, and for how bleak asks. How BlueZ behaves is shown by BlueZ itself (docs/testing.md).
 """
 
 import asyncio
@@ -18,6 +18,8 @@ from dbus_fast.aio import MessageBus
 
 ADAPTER: Final = "org.bluez.Adapter1"
 DEVICE: Final = "org.bluez.Device1"
+SERVICE: Final = "org.bluez.GattService1"
+CHARACTERISTIC: Final = "org.bluez.GattCharacteristic1"
 OBJECTS: Final = "org.freedesktop.DBus.ObjectManager"
 
 needs_dbus = pytest.mark.skipif(shutil.which("dbus-daemon") is None, reason="needs dbus-daemon")
@@ -71,7 +73,12 @@ class FakeBlueZ:
         self.objects: dict[str, dict[str, Properties]] = {}
         self.refusals: dict[str, tuple[str, str] | None] = {}
         self.asked: list[str] = []
+        """What was asked, by member; None of it is forgotten."""
+        self.calls: list[tuple[str, str, list[Any]]] = []
+        """The same with path and arguments."""
         self.discovering: set[str] = set()
+        self.values: dict[str, bytes | tuple[str, str]] = {}
+        """What reading a characteristic, by path, gives: a value, or an error's name and text."""
 
     async def __aenter__(self) -> Self:
         await self._bus.connect()
@@ -100,14 +107,42 @@ class FakeBlueZ:
 
     def remove_adapter(self, name: str = "hci0") -> None:
         """An adapter and its devices, as if it had been unplugged."""
-        for path in [path for path in self.objects if path.split("/")[3:4] == [name]][::-1]:
+        self._remove(f"/org/bluez/{name}")
+
+    def _remove(self, top: str) -> None:
+        self.discovering.discard(top)
+        for path in [path for path in self.objects if f"{path}/".startswith(f"{top}/")][::-1]:
             interfaces = list(self.objects.pop(path))
             self._signal("/", OBJECTS, "InterfacesRemoved", "oas", [path, interfaces])
 
+    def add_characteristic(self, device: str, service: str, uuid: str, value: bytes | tuple[str, str]) -> str:
+        """Something to read over a link, as if BlueZ had discovered it; gives its path."""
+        at = f"{device}/service0001"
+        if at not in self.objects:
+            owner = {"Device": Variant("o", device), "UUID": Variant("s", service), "Primary": Variant("b", True)}
+            self._add(at, SERVICE, owner)
+        path = f"{at}/char{len(self.values) + 2:04x}"
+        flags = Variant("as", ["read", "write", "notify"])
+        self._add(path, CHARACTERISTIC, {"Service": Variant("o", at), "UUID": Variant("s", uuid), "Flags": flags})
+        self.values[path] = value
+        return path
+
+    @property
+    def devices(self) -> list[str]:
+        """Paths of all devices."""
+        return [path for path, interfaces in self.objects.items() if DEVICE in interfaces]
+
     def advertise(
-        self, address: str, *, hci: str = "hci0", name: str = "Bota Pin", rssi: int = -60, connected: bool = False
+        self,
+        address: str,
+        *,
+        hci: str = "hci0",
+        name: str = "Bota Pin",
+        rssi: int = -60,
+        connected: bool = False,
+        **more: Variant,
     ) -> str:
-        """A device is heard for the first time; gives its path."""
+        """A device is heard for the first time, or again; gives its path."""
         path = f"/org/bluez/{hci}/dev_{address.replace(':', '_')}"
         self._add(
             path,
@@ -122,6 +157,7 @@ class FakeBlueZ:
                 "Paired": Variant("b", False),
                 "ServicesResolved": Variant("b", False),
                 "UUIDs": Variant("as", []),
+                **more,
             },
         )
         return path
@@ -144,20 +180,39 @@ class FakeBlueZ:
     def _answer(self, message: Message) -> Message | bool | None:
         if message.message_type is not MessageType.METHOD_CALL:
             return None
-        member = str(message.member)
+        member, path = str(message.member), str(message.path)
         self.asked.append(member)
-        if member != "GetManagedObjects" and str(message.path) not in self.objects:
-            return Message.new_error(message, "org.freedesktop.DBus.Error.UnknownObject", "no such object")
-        if member in self.refusals:
-            refusal = self.refusals[member]
-            return True if refusal is None else Message.new_error(message, *refusal)
+        self.calls.append((member, path, message.body))
+        if member in self.refusals and self.refusals[member] is None:
+            return True
+        if refusal := self._refusal(member, path):
+            return Message.new_error(message, *refusal)
         if member == "GetManagedObjects":
             return Message.new_method_return(message, "a{oa{sa{sv}}}", [self.objects])
-        self._do(member, str(message.path))
+        if member == "ReadValue":
+            return Message.new_method_return(message, "ay", [self.values[path]])
+        self._do(member, path, message.body)
         return Message.new_method_return(message)
 
-    def _do(self, member: str, path: str) -> None:
+    def _refusal(self, member: str, path: str) -> tuple[str, str] | None:
+        if member != "GetManagedObjects" and path not in self.objects:
+            return "org.freedesktop.DBus.Error.UnknownObject", "no such object"
+        if refusal := self.refusals.get(member):
+            return refusal
+        if member == "StartDiscovery" and not self.objects[path][ADAPTER]["Powered"].value:
+            return "org.bluez.Error.NotReady", "Resource Not Ready"
+        value = self.values.get(path)
+        return value if member == "ReadValue" and isinstance(value, tuple) else None
+
+    def _do(self, member: str, path: str, body: list[Any]) -> None:
         match member:
+            case "Set":
+                interface, name, value = body
+                self.change(path, interface, **{name: value})
+            case "RemoveDevice":
+                self._remove(body[0])
+            case "Pair":
+                self.change(path, DEVICE, Paired=Variant("b", True))
             case "StartDiscovery":
                 self.discovering.add(path)
             case "StopDiscovery":

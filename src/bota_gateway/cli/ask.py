@@ -43,6 +43,18 @@ def status(config_path: Path | None, socket_path: Path | None, as_json: bool) ->
         sent = f"{size(upload['sent_bytes'])} of {size(upload['size_bytes'])} sent"
         said = f"{printable(upload['serial'])}: uploading {upload['file_id']}, {upload['state']}, {sent}"
         click.echo(layout.wrapped(said, "  > "))
+    for adapter, happened in _radio_counts(answer["radio"]).items():
+        click.echo(layout.wrapped(f"{adapter}, ever: {happened}", "  = "))
+
+
+def _radio_counts(radio: dict[str, Any]) -> dict[str, str]:
+    """What each adapter went through in all lives of this hub."""
+    names = {one["address"]: f"{one['name']} ({one['address']})" for one in radio["adapters"] if one["address"]}
+    told: dict[str, list[str]] = {}
+    for one in radio["counts"]:
+        adapter = one["adapter"] or "Bluetooth"
+        told.setdefault(names.get(adapter, adapter), []).append(f"{one['count']} {one['name'].replace('_', ' ')}")
+    return {printable(adapter): ", ".join(counts) for adapter, counts in told.items()}
 
 
 def _link_line(link: dict[str, Any]) -> str:

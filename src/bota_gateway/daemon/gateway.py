@@ -7,8 +7,7 @@ import asyncio
 import platform
 import random
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, nullcontext
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -18,12 +17,13 @@ from pydantic import SecretStr
 from bota_gateway.cloud import BotaApi, Pause
 from bota_gateway.config import Settings
 from bota_gateway.daemon import clock
+from bota_gateway.daemon.counts import keep_counts
 from bota_gateway.daemon.signs import Signs
 from bota_gateway.daemon.supervise import Down, keep_running
 from bota_gateway.daemon.systemd import ServiceManager
 from bota_gateway.errors import SpoolCorruptError, SpoolError, SpoolWriteError
 from bota_gateway.model import WallClock
-from bota_gateway.radio import PRESENT_S, Adapter, Radio, ScanTrouble, open_adapters
+from bota_gateway.radio import PRESENT_S, Adapter, AdapterState, Radio, ScanTrouble, Tally
 from bota_gateway.spool import Spool
 from bota_gateway.status.answers import Answers
 from bota_gateway.status.live import Heard
@@ -86,15 +86,25 @@ class Gateway:
         self.spool: Spool
         """Open while ``run`` runs, from ``ready`` on."""
         self._radio: Radio | None = None
+        self._tally = Tally()
         self._rounds: Rounds | None = None
         self._uploader: Uploader | None = None
         self._api: BotaApi | None = None
 
     @property
     def failing(self) -> dict[str, Down | ScanTrouble]:
-        """What is down, why and until when: parts of the daemon, and adapters that do not scan."""
-        scanners = self._radio.scanners if self._radio else {}
-        return {**self._down, **{name: one.trouble for name, one in scanners.items() if one.trouble}}
+        """What is down, why and until when: parts of the daemon, and adapters that do not scan, hear or open."""
+        return {**self._down, **(self._radio.troubles if self._radio else {})}
+
+    @property
+    def adapters(self) -> list[AdapterState]:
+        """The adapters in use; none while the radio is down."""
+        return [station.state() for station in self._radio.stations] if self._radio else []
+
+    @property
+    def radio_counts(self) -> Mapping[tuple[str, str], int]:
+        """What the radio went through in all lives of this hub, by adapter and name."""
+        return self._tally.counts
 
     @property
     def uploads(self) -> list[Working]:
@@ -144,6 +154,7 @@ class Gateway:
             Spool.open(self._settings.spool, self._now) as self.spool,
             BotaApi(self._settings.cloud, self._key, self._now) as api,
         ):
+            self._tally = Tally(await self.spool.counters())
             try:
                 async with asyncio.TaskGroup() as parts:
                     tasks = [parts.create_task(part, name=name) for name, part in self._parts(api).items()]
@@ -180,6 +191,7 @@ class Gateway:
             "radio": lambda: self._once_durable(self._listen),
             "uploader": lambda: self._once_durable(uploader.run),
             "registrar": registrar.run,
+            "counters": lambda: keep_counts(self._tally, self.spool),
             "status socket": StatusServer(settings.status.socket, answers.answer).run,
             "housekeeping": self._tidy,
             "watchdog": Signs(self._manager, report, self._radio_is_known, lambda: self._supervisors).run,
@@ -215,19 +227,15 @@ class Gateway:
 
     async def _listen(self) -> None:
         """The radio and the visits that depend on it fail and restart together."""
-        async with self._opened() as adapters:
-            radio = Radio(adapters, self._settings.radio, self._now)
-            rounds = Rounds(radio, self.spool, self._settings, self._now, self._clock_is_trusted, self._rng)
-            self._radio, self._rounds = radio, rounds
-            try:
-                async with asyncio.TaskGroup() as parts:
-                    parts.create_task(radio.run(), name="scanner")
-                    parts.create_task(rounds.run(), name="rounds")
-            finally:
-                self._radio = self._rounds = None
-
-    def _opened(self) -> AbstractAsyncContextManager[Sequence[Adapter]]:
-        return open_adapters(self._settings.radio) if self._adapters is None else nullcontext(self._adapters)
+        radio = Radio(self._adapters, self._settings.radio, self._now, self._tally)
+        rounds = Rounds(radio, self.spool, self._settings, self._now, self._clock_is_trusted, self._rng)
+        self._radio, self._rounds = radio, rounds
+        try:
+            async with asyncio.TaskGroup() as parts:
+                parts.create_task(radio.run(), name="scanner")
+                parts.create_task(rounds.run(), name="rounds")
+        finally:
+            self._radio = self._rounds = None
 
     def _radio_is_known(self) -> bool:
         """Whether the radio scans, or has said why not."""

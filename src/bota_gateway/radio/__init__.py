@@ -13,15 +13,19 @@ from bota_gateway.radio.opening import open_adapters
 from bota_gateway.radio.radio import Radio
 from bota_gateway.radio.scanner import ScanTrouble
 from bota_gateway.radio.sightings import Sighting
+from bota_gateway.radio.station import AdapterState
+from bota_gateway.radio.tally import Tally
 
 __all__ = [
     "PRESENT_S",
     "Adapter",
+    "AdapterState",
     "Link",
     "NotificationStream",
     "Radio",
     "ScanTrouble",
     "Sighting",
+    "Tally",
     "back_off_s",
     "discover_adapters",
     "open_adapters",

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import structlog
-from bleak.backends.adapter import BaseBleakAdapter
 from bleak.backends.client import BaseBleakClient
 from bleak.backends.scanner import BaseBleakScanner
 from dbus_fast import AuthError, BusType, Message, MessageType, unpack_variants
@@ -38,8 +37,16 @@ class Adapter:
     """None for bleak's own on this platform."""
     client_backend: type[BaseBleakClient] | None = None
     """None for bleak's own on this platform."""
-    adapter_backend: type[BaseBleakAdapter] | None = None
-    """Finds links of an earlier life. None for bleak's own, or for none at all beside another ``client_backend``."""
+
+    @property
+    def label(self) -> str:
+        """For people: its name, and its address where known, because ``hciN`` may be another one tomorrow."""
+        return f"{self.name} ({self.address})" if self.address else self.name
+
+    @property
+    def on_bluez(self) -> bool:
+        """Whether BlueZ drives it, so that BlueZ can be asked about it."""
+        return self.scanner_backend is None and self.client_backend is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,40 +60,44 @@ class KnownAdapter:
     """Whether it can connect to recorders at all."""
 
 
-async def discover_adapters(settings: RadioSettings) -> list[Adapter]:
+async def discover_adapters(settings: RadioSettings, *, quietly: bool = False) -> list[Adapter]:
     """The adapters to use: those named in ``settings.adapters``, else all that can.
 
     One that is powered off is among them; its scanner waits until it is on. One that is named but not there is
-    reported and left out.
+    reported and left out. ``quietly``: who looks every few minutes need not be told the same each time.
 
     Raises:
         AdapterError: BlueZ can't be asked, or there is none to use.
     """
-    chosen = choose(await ask_bluez(), settings.adapters)
+    chosen = choose(await ask_bluez(), settings.adapters, quietly=quietly)
     for adapter in chosen:
-        if not adapter.powered:
+        if not adapter.powered and not quietly:
             log.warning("adapter_off", adapter=adapter.name, address=adapter.address, advice="bluetoothctl power on")
     return [Adapter(adapter.name, adapter.address) for adapter in chosen]
 
 
-async def find_again(adapter: Adapter, name: str) -> str:
-    """The ``hciN`` that the adapter has now: it may be another one after it was unplugged. ``name`` if it is not there.
+async def find_again(adapter: Adapter, was: str | None) -> str | None:
+    """The ``hciN`` that the adapter has now: it may be another one after it was unplugged. None when it is not there.
 
-    Never raises.
+    Never raises: when BlueZ can't be asked, the last answer, ``was``, stands.
     """
-    if adapter.address is None or adapter.scanner_backend is not None:
-        return name
+    if adapter.address is None or not adapter.on_bluez:
+        return was
     try:
         known = await ask_bluez()
     except AdapterError:
-        return name
-    now = next((each.name for each in known if each.address == adapter.address), name)
-    if now != name:
-        log.info("adapter_renamed", adapter=adapter.name, address=adapter.address, was=name, now=now)
+        return was
+    now = next((each.name for each in known if each.address == adapter.address), None)
+    if now is None and was is not None:
+        log.warning("adapter_lost", adapter=was, address=adapter.address)
+    elif now is not None and was is None:
+        log.info("adapter_back", adapter=now, address=adapter.address)
+    elif now != was:
+        log.info("adapter_renamed", adapter=adapter.name, address=adapter.address, was=was, now=now)
     return now
 
 
-def choose(known: Iterable[KnownAdapter], wanted: Sequence[str]) -> list[KnownAdapter]:
+def choose(known: Iterable[KnownAdapter], wanted: Sequence[str], *, quietly: bool = False) -> list[KnownAdapter]:
     """Those of ``known`` that ``wanted`` names, by address or ``hciN``, in that order; all usable ones if it is empty.
 
     Raises:
@@ -96,7 +107,7 @@ def choose(known: Iterable[KnownAdapter], wanted: Sequence[str]) -> list[KnownAd
     if wanted:
         by_name = {key: adapter for adapter in usable for key in (adapter.name.lower(), adapter.address.lower())}
         for name in wanted:
-            if name.lower() not in by_name:
+            if name.lower() not in by_name and not quietly:
                 log.warning("adapter_missing", adapter=name, there=[adapter.name for adapter in usable])
         usable = list(dict.fromkeys(by_name[name.lower()] for name in wanted if name.lower() in by_name))
     if not usable:

@@ -138,6 +138,17 @@ _SECURITY_CODES: Final = frozenset(
     }
 )
 
+_OUT_OF_PLACE_CODES: Final = frozenset(
+    {
+        BleakGATTProtocolErrorCode.INVALID_HANDLE,
+        BleakGATTProtocolErrorCode.READ_NOT_PERMITTED,
+        BleakGATTProtocolErrorCode.WRITE_NOT_PERMITTED,
+        BleakGATTProtocolErrorCode.REQUEST_NOT_SUPPORTED,
+        BleakGATTProtocolErrorCode.ATTRIBUTE_NOT_FOUND,
+    }
+)
+"""What a recorder answers to a read or write of what is something else, or nothing, there now."""
+
 _LINK_GONE_TEXTS: Final = ("not connected", "disconnected", "service discovery has not been performed")
 _LINK_GONE_NAMES: Final = frozenset(
     name
@@ -221,6 +232,13 @@ def needs_pairing(error: BaseException) -> bool:
     if isinstance(error, BleakGATTProtocolError):
         return error.code in _SECURITY_CODES
     return isinstance(error, BleakDBusError) and "not paired" in describe(error).lower()
+
+
+def is_out_of_place(error: BaseException) -> bool:
+    """Whether a GATT operation failed as it does when the services have been moved since they were read."""
+    return isinstance(error, KeyError) or (
+        isinstance(error, BleakGATTProtocolError) and error.code in _OUT_OF_PLACE_CODES
+    )
 
 
 def describe(error: BaseException) -> str:

@@ -1,52 +1,107 @@
-"""Connecting to one recorder, and leaving nothing behind when it fails."""
+"""Connecting to one recorder, and leaving nothing behind when it fails or ends."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import structlog
+from bleak.exc import BleakDBusError
 
-from bota_gateway.config import NotifyMode
-from bota_gateway.errors import ConnectError
-from bota_gateway.radio.adapters import Adapter
+from bota_gateway.config import RadioSettings
+from bota_gateway.errors import AdapterError, ConnectError, ConnectKind
 from bota_gateway.radio.classify import BACKEND_FAILURES, advise, classify, describe
 from bota_gateway.radio.link import Link
-from bota_gateway.radio.sightings import Sighting
+from bota_gateway.radio.refresh import Refresher
+from bota_gateway.radio.sightings import Sighting, SightingBook
+from bota_gateway.radio.station import Station
+from bota_gateway.radio.tally import Count, Tally
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 
-@asynccontextmanager
-async def open_link(sighting: Sighting, adapter: Adapter, notify: NotifyMode) -> AsyncIterator[Link]:
-    """A link to the recorder that was seen; closed when the block ends, or when connecting fails or is cancelled.
+class Connector:
+    """Makes links.
 
-    Raises:
-        ConnectError: classified by ``kind``; the next try starts clean.
+    Args:
+        settings: ``notify`` is how notifications come on BlueZ.
+        book: Who is heard, for the latest of what bleak needs to connect.
+        tally: Where pairings and refreshes are counted.
     """
-    link = Link(
-        sighting.device, adapter=adapter.name, rssi=sighting.rssi, notify=notify, backend=adapter.client_backend
-    )
-    try:
+
+    def __init__(self, settings: RadioSettings, book: SightingBook, tally: Tally) -> None:
+        self._settings = settings
+        self._book = book
+        self._tally = tally
+        self._refresher = Refresher(book, tally)
+
+    @asynccontextmanager
+    async def link(self, sighting: Sighting, station: Station) -> AsyncIterator[Link]:
+        """A link inside the block, made in the station's turn and with its scanner stopped; held with neither.
+
+        Raises:
+            ConnectError: classified by ``kind``; the next try starts clean.
+            AdapterError: the adapter was taken away meanwhile.
+        """
+        link: Link | None = None
         try:
-            await link.open()
-        except BACKEND_FAILURES as error:
-            raise _connect_error(sighting, error) from error
-        yield link
-    finally:
-        await link.close()
+            async with AsyncExitStack() as held:
+                async with station.connecting, station.scanner.paused():
+                    link = await held.enter_async_context(self._open(sighting, station))
+                yield link
+        finally:
+            if link is not None:
+                await self._settle(link, station)
 
+    @asynccontextmanager
+    async def _open(self, sighting: Sighting, station: Station) -> AsyncIterator[Link]:
+        """A link, closed when the block ends, or when connecting fails or is cancelled."""
+        if station.closed:
+            raise AdapterError(f"The adapter {station.adapter.label} was taken away.")
+        latest = self._book.sightings.get(sighting.address)  # seen again while this waited for its turn
+        if latest and latest.adapter == station.adapter.name:
+            sighting = latest
+        link = Link(
+            sighting.device,
+            adapter=station.adapter.name,
+            hci=station.scanner.hci,
+            rssi=sighting.rssi,
+            notify=self._settings.notify,
+            backend=station.adapter.client_backend,
+        )
+        station.links.add(link)
+        try:
+            try:
+                await link.open()
+            except BACKEND_FAILURES as error:
+                raise await self._connect_error(sighting, station, error) from error
+            self._refresher.connected(link.address)
+            yield link
+        finally:
+            await link.close()
+            station.let_go(link)
 
-def _connect_error(sighting: Sighting, error: Exception) -> ConnectError:
-    kind = classify(error)
-    log.info(
-        "connect_failed",
-        address=sighting.address,
-        adapter=sighting.adapter,
-        rssi=sighting.rssi,
-        kind=str(kind),
-        reason=describe(error),
-    )
-    return ConnectError(
-        f"Recorder at {sighting.address} could not be connected by {sighting.adapter}: {describe(error)}.",
-        kind=kind,
-        remedy=advise(error),
-    )
+    async def _settle(self, link: Link, station: Station) -> None:
+        """What a link has shown bears on the next one."""
+        self._tally.add(station.key, Count.PAIRINGS, link.pairings)
+        self._tally.add(station.key, Count.PAIRINGS_FAILED, link.pairing_failures)
+        if link.suspicion is not None and not station.closed:
+            await self._refresher.refresh(link.address, station, link.suspicion)
+
+    async def _connect_error(self, sighting: Sighting, station: Station, error: Exception) -> ConnectError:
+        kind = classify(error)
+        log.info(
+            "connect_failed",
+            address=sighting.address,
+            adapter=sighting.adapter,
+            rssi=sighting.rssi,
+            kind=str(kind),
+            reason=describe(error),
+        )
+        if kind is ConnectKind.GONE:
+            self._book.forget(sighting.address)  # BlueZ has no such device until it is heard again
+        if isinstance(error, BleakDBusError) and error.dbus_error == "org.bluez.Error.InProgress":
+            await self._refresher.refused_in_progress(sighting.address, station)
+        return ConnectError(
+            f"Recorder at {sighting.address} could not be connected by {station.adapter.label}: {describe(error)}.",
+            kind=kind,
+            remedy=advise(error),
+        )

@@ -28,6 +28,50 @@ TIMER_GRAIN_S: Final = 1e-6
 SILENT_LONGEST_S: Final = 900.0
 """A restart that brought nothing doubles the patience up to this: in a lonely place restarts would fill the log."""
 
+RESTARTS_FIRST: Final = 2
+"""Restarts of the scanner before the adapter is switched off and on, where there is evidence that there is something to
+hear. One restart may fall into the same pause of the air or meet the same fault of BlueZ; a third is not better."""
+
+RESTARTS_AT_MOST: Final = 4
+"""The same without evidence, with growing patience: 22 minutes in all, and a quarter of an hour later it is tried, too:
+a bluetoothd that has lost track of its own scan (BlueZ issue 807) hears nothing from the start, so that there never is
+evidence, and nothing else helps there."""
+
+POWER_AGAIN_S: Final = 3600.0
+"""The adapter is switched off and on again an hour after that did not help, then after two, and so on: what was of no
+use is seldom of use soon after, and whoever else uses the adapter is disturbed each time."""
+
+POWER_AGAIN_LONGEST_S: Final = 86_400.0
+"""At most this long: once a day disturbs nobody. After a day without, the count begins anew."""
+
+POWER_OFF_S: Final = 2.0
+"""Between off and on. BlueZ answers when the controller is off, so this is spare time, for other programs to notice."""
+
+POWER_ON_TRIES: Final = 5
+"""Power-on is answered with Busy for some seconds after a kill switch, or while the controller resets."""
+
+POWER_ON_RETRY_S: Final = 2.0
+"""Between them: ten seconds in all. After that the scanner goes on trying, with its own waits."""
+
+CROWD: Final = 3
+"""So many devices that were heard within `CROWD_S` do not all leave or fall silent at once: it is the adapter."""
+
+CROWD_S: Final = 60.0
+"""Before the last sound: four BlueZ scan cycles, so that slow advertisers are counted, and shorter than the 15 minutes
+after which phones change their address, so that none is counted twice."""
+
+BLUEZ_CALL_S: Final = 10.0
+"""BlueZ answers such calls in milliseconds; powering an adapter on takes up to 5 s on slow USB controllers."""
+
+BUS_RETRY_S: Final = 1.0
+"""First wait for a system bus that is gone."""
+
+BUS_RETRY_LONGEST_S: Final = 30.0
+"""A restart of D-Bus takes seconds; without one nothing works anyway."""
+
+ADAPTERS_CHECK_S: Final = 300.0
+"""Adapters are looked for when BlueZ tells of a change, and this often in case it did not."""
+
 SCAN_RETRY_S: Final = 1.0
 """First wait after a scanner that would not start."""
 
@@ -43,6 +87,16 @@ so three cycles; shorter makes recorders flicker."""
 FORGET_S: Final = 900.0
 """A sighting this old is dropped: BlueZ has removed its device object long before (three minutes after the last
 advertisement), so that it is of no use for connecting."""
+
+UNOWNED_KEPT_S: Final = 3600.0
+"""A device silent for this long that BlueZ remembers for nobody is dropped. Longer than any pause of a recorder in
+range; a recorder that comes back costs one more discovery of its services, about a second."""
+
+UNOWNED_CHECK_S: Final = 600.0
+"""How often they are looked for: each look reads everything that BlueZ has."""
+
+UNOWNED_AT_ONCE: Final = 50
+"""Removed in one go: each is a call that bluetoothd answers with writes to the card. The rest follows at the next."""
 
 ADDRESSES_KEPT: Final = 1024
 """Advertisers remembered at once, ours and others. Phones change their address every 15 minutes, and anybody may
@@ -84,6 +138,34 @@ discovered, so this only costs time with a recorder that really grants 23."""
 
 MTU_POLL_S: Final = 0.1
 """BlueZ announces no change of the MTU that bleak passes on, so it is polled."""
+
+LOAD_DB: Final = 10
+"""An adapter counts as this much weaker for each link that it holds: a controller's air time is shared by its links, so
+that a second one halves both, while above -80 dBm the signal hardly limits the rate. 10 dB is a tenfold distance in
+power, about twice to three times in metres indoors."""
+
+WEAK_RSSI: Final = -85
+"""An adapter that hears it weaker than this is taken only if no other has a place: connects fail often there."""
+
+LEFTOVERS_AGAIN_S: Final = 15.0
+"""After a start, links left over are looked for once more: a bluetoothd that has just started registers its adapters
+before the kernel has told it of their links."""
+
+CANCEL_LEFTOVERS: Final = 64
+"""Devices at most that are checked for a half-made connection at start; a hub meets far fewer recorders."""
+
+IN_PROGRESS_AT_MOST: Final = 2
+"""Connects in a row that BlueZ refuses as "in progress" before it is made to forget the recorder. After the first one
+bleak has cancelled what was under way; a second shows that this did not help."""
+
+REFRESH_AGAIN_S: Final = 3600.0
+"""A recorder that BlueZ was made to forget in vain has a fault of its own; an hour later it may have been updated."""
+
+REFRESH_AGAIN_LONGEST_S: Final = 86_400.0
+"""Once a day does no harm, and finds the firmware update of that day."""
+
+PAIR_S: Final = 30.0
+"""SMP itself gives up after 30 s (Vol 3, H 3.4)."""
 
 # -- links ------------------------------------------------------------------------------------------------------------
 

@@ -1,53 +1,52 @@
-"""Links that an earlier life of the gateway left behind.
+"""What an earlier life of the gateway left behind in BlueZ: links, and connections that were only being made.
 
 After a SIGKILL bluetoothd keeps the link. The recorder believes itself in use and does not advertise, so that a gateway
-which only scans would never see it again, and neither would its owner's phone.
+which only scans would never see it again, and neither would its owner's phone. A connect that was under way goes on,
+too: it becomes such a link, or BlueZ answers InProgress to whoever wants to connect.
 """
 
-import structlog
-from bleak import BleakAdapter
-from bleak.backends.device import BLEDevice
+from collections.abc import Callable
 
-from bota_gateway.config import NotifyMode
-from bota_gateway.protocol.uuids import BOTA_SERVICES
-from bota_gateway.radio.adapters import Adapter
-from bota_gateway.radio.bounded import bounded
+import structlog
+
+from bota_gateway.radio import bluez
+from bota_gateway.radio.cached import devices_of, is_recorder
 from bota_gateway.radio.classify import BACKEND_FAILURES, describe
-from bota_gateway.radio.const import RSSI_UNKNOWN, SCAN_START_S
-from bota_gateway.radio.link import Link
+from bota_gateway.radio.const import CANCEL_LEFTOVERS
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 
-async def end_leftover_links(adapter: Adapter) -> int:
-    """End every link that the adapter holds to a recorder; returns how many were found. Never raises.
+async def end_leftovers(hci: str, *, is_ours: Callable[[str], bool]) -> int | None:
+    """End what the adapter holds to recorders, up or half made. Never raises.
 
-    To be called before anything is connected: it can't tell our links from those of an earlier life.
+    Args:
+        hci: What BlueZ calls the adapter now.
+        is_ours: Whether a link to this address is one of this life.
+
+    Returns:
+        How many links were up; None if BlueZ could not be asked.
     """
-    if adapter.client_backend is not None and adapter.adapter_backend is None:
-        return 0  # no daemon below that could outlive us
     try:
-        found = await bounded(_connected(adapter), limit=SCAN_START_S)
+        devices = devices_of(await bluez.managed_objects(), hci)
     except BACKEND_FAILURES as error:  # the scanner will tell what is wrong
-        log.warning("leftover_search_failed", adapter=adapter.name, reason=describe(error))
-        return 0
-    for device in found:
-        log.warning("leftover_link_ended", adapter=adapter.name, address=device.address)
-        await _end(device, adapter)
-    return len(found)
+        log.info("leftover_search_failed", adapter=hci, reason=describe(error))
+        return None
+    recorders = {
+        path: device for path, device in devices.items() if is_recorder(device) and not is_ours(str(device["Address"]))
+    }
+    up = [path for path, device in recorders.items() if device.get("Connected")]
+    half_made = [path for path in recorders if path not in up][:CANCEL_LEFTOVERS]
+    for path in up:
+        log.warning("leftover_link_ended", adapter=hci, address=recorders[path]["Address"])
+        await _end(path)
+    for path in half_made:
+        await _end(path)  # BlueZ does not tell whether one is being made; where none is, this does nothing
+    return len(up)
 
 
-async def _connected(adapter: Adapter) -> list[BLEDevice]:
-    bleak = await BleakAdapter.get(bluez={"adapter": adapter.name}, backend=adapter.adapter_backend)
-    return await bleak.get_connected_devices(sorted(BOTA_SERVICES))
-
-
-async def _end(device: BLEDevice, adapter: Adapter) -> None:
-    """Bleak's client takes over a connection that exists; only then can it be ended."""
-    link = Link(device, adapter=adapter.name, rssi=RSSI_UNKNOWN, notify=NotifyMode.AUTO, backend=adapter.client_backend)
+async def _end(path: str) -> None:
     try:
-        await link.open()
-    except BACKEND_FAILURES as error:  # this ends the connection, too: bleak disconnects then
-        log.debug("leftover_takeover_failed", address=device.address, reason=describe(error))
-    finally:
-        await link.close()
+        await bluez.disconnect(path)
+    except BACKEND_FAILURES as error:
+        log.debug("leftover_not_ended", path=path, reason=describe(error))

@@ -15,9 +15,9 @@ from bleak.exc import BleakError
 from bleak.uuids import normalize_uuid_str
 
 from bota_gateway.config import NotifyMode
-from bota_gateway.errors import GattError, LinkLostError
+from bota_gateway.errors import GattError, LinkLostError, PairingError
 from bota_gateway.radio.bounded import EndedError, bounded, uninterrupted
-from bota_gateway.radio.classify import BACKEND_FAILURES, describe, is_link_loss, needs_pairing
+from bota_gateway.radio.classify import BACKEND_FAILURES, describe, is_link_loss, is_out_of_place, needs_pairing
 from bota_gateway.radio.const import (
     ATT_HEADER,
     CONNECT_HARD_S,
@@ -28,6 +28,7 @@ from bota_gateway.radio.const import (
     MTU_POLL_S,
     MTU_SETTLE_S,
     NOTIFICATION_BUFFER,
+    PAIR_S,
 )
 from bota_gateway.radio.notifications import NotificationStream
 
@@ -35,7 +36,9 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
-_PAIRING_REMEDY: Final = "The recorder wants encryption. Pair it on this hub: bluetoothctl pair ADDRESS."
+_PAIRING_REMEDY: Final = (
+    "Forget old pairings on both sides (bluetoothctl remove ADDRESS; restart the recorder), then it is tried again."
+)
 
 
 class Link:
@@ -49,6 +52,7 @@ class Link:
         rssi: int,
         notify: NotifyMode,
         backend: type[BaseBleakClient] | None,
+        hci: str | None = None,
     ) -> None:
         self.address = device.address
         self.adapter = adapter
@@ -64,11 +68,18 @@ class Link:
         self._streams: set[NotificationStream] = set()
         self._one_at_a_time = asyncio.Lock()
         self._closing = False
+        self._paired = False
+        self.suspicion: str | None = None
+        """Why what is remembered of its services may no longer fit; None while nothing speaks for that."""
+        self.pairings = 0
+        """Pairings made because the recorder demanded encryption."""
+        self.pairing_failures = 0
+        """Those that were refused."""
         self._client = BleakClient(
             device,
             lambda _client: self._on_lost(),
             timeout=CONNECT_S,
-            bluez={"adapter": adapter},
+            bluez={"adapter": hci or adapter},
             backend=backend,
         )
 
@@ -158,7 +169,7 @@ class Link:
             return
         try:
             await self._operation(f"unsubscribing from {uuid}", lambda: self._client.stop_notify(characteristic))
-        except (LinkLostError, GattError) as error:
+        except (LinkLostError, GattError, PairingError) as error:
             # The link's end unsubscribes too, and what went wrong before must not be hidden by this.
             log.debug("unsubscribe_failed", address=self.address, characteristic=uuid, reason=error.message)
 
@@ -177,6 +188,14 @@ class Link:
         """End the link, in bounded time and even when cancelled. Never raises but for cancellation."""
         self._closing = True
         await uninterrupted(self._disconnect())
+
+    def end(self) -> None:
+        """Its adapter is gone, or bluetoothd: whoever waits for something of this link learns that it is lost."""
+        self._on_lost()
+
+    def suspect(self, reason: str) -> None:
+        """What this link reads or finds is not what it should be: perhaps the services were moved by an update."""
+        self.suspicion = self.suspicion or reason
 
     async def _settle(self) -> None:
         for _ in range(round(MTU_SETTLE_S / MTU_POLL_S)):
@@ -204,6 +223,7 @@ class Link:
         try:
             return self._characteristics[normalize_uuid_str(uuid)]
         except KeyError:
+            self.suspect(f"it has no characteristic {uuid}")
             raise GattError(
                 f"Recorder at {self.address} has no characteristic {uuid}.",
                 remedy="Nothing to do if its firmware is old; else restart the recorder.",
@@ -215,23 +235,57 @@ class Link:
             if self.lost.is_set():
                 raise self._lost_error(what)
             try:
-                return await bounded(call(), limit=timeout, ended=self.lost)
-            except EndedError:
-                raise self._lost_error(what) from None
-            except TimeoutError:
-                raise GattError(
-                    f"Recorder at {self.address} gave no answer within {timeout:g} s while {what}.",
-                    code="radio_gatt_timeout",
-                ) from None
+                return await self._tried(what, call, timeout)
+            except BACKEND_FAILURES as error:
+                if not needs_pairing(error) or self._paired:
+                    raise self._translated(what, error) from error
+            await self._pair()
+            try:
+                return await self._tried(what, call, timeout)
             except BACKEND_FAILURES as error:
                 raise self._translated(what, error) from error
 
-    def _translated(self, what: str, error: Exception) -> LinkLostError | GattError:
+    async def _tried(self, what: str, call: Callable[[], Coroutine[Any, Any, T]], timeout: float) -> T:
+        """One try; what the backend raises goes through."""
+        try:
+            return await bounded(call(), limit=timeout, ended=self.lost)
+        except EndedError:
+            raise self._lost_error(what) from None
+        except TimeoutError:
+            raise GattError(
+                f"Recorder at {self.address} gave no answer within {timeout:g} s while {what}.",
+                code="radio_gatt_timeout",
+            ) from None
+
+    async def _pair(self) -> None:
+        """Pair without any question to anybody ("Just Works"), once on a link; BlueZ remembers it for the next."""
+        self._paired = True
+        log.info("pairing", address=self.address, adapter=self.adapter)
+        try:
+            await bounded(self._client.pair(), limit=PAIR_S, ended=self.lost)
+        except EndedError:
+            raise self._pairing_error("it ended the link") from None
+        except BACKEND_FAILURES as error:
+            raise self._pairing_error(describe(error)) from error
+        self.pairings += 1
+        log.info("paired", address=self.address, adapter=self.adapter)
+
+    def _pairing_error(self, reason: str) -> PairingError:
+        self.pairing_failures += 1
+        return PairingError(
+            f"Recorder at {self.address} demands encryption, and pairing with it failed: {reason}.",
+            remedy=_PAIRING_REMEDY.replace("ADDRESS", self.address),
+        )
+
+    def _translated(self, what: str, error: Exception) -> LinkLostError | GattError | PairingError:
         if self.lost.is_set() or not self._client.is_connected or is_link_loss(error):
             self._on_lost()
             return self._lost_error(what)
-        remedy = _PAIRING_REMEDY.replace("ADDRESS", self.address) if needs_pairing(error) else None
-        return GattError(f"Recorder at {self.address} refused {what}: {describe(error)}.", remedy=remedy)
+        if needs_pairing(error):
+            return self._pairing_error(f"it still refuses {what}")
+        if is_out_of_place(error):
+            self.suspect(f"it refuses {what}: {describe(error)}")
+        return GattError(f"Recorder at {self.address} refused {what}: {describe(error)}.")
 
     def _lost_error(self, what: str) -> LinkLostError:
         return LinkLostError(f"The link to {self.address} was lost while {what}.")

@@ -18,17 +18,22 @@ async def open_adapters(settings: RadioSettings) -> AsyncIterator[list[Adapter]]
     Raises:
         AdapterError: BlueZ can't be asked, a controller does not answer, or there is no adapter at all.
     """
-    driven = [name for name in settings.adapters if name.startswith(BUMBLE)]
-    others = tuple(name for name in settings.adapters if name not in driven)
+    own = [name for name in settings.adapters if name.startswith(BUMBLE)]
+    others = tuple(name for name in settings.adapters if name not in own)
     async with AsyncExitStack() as stack:
-        adapters = [await stack.enter_async_context(_driven(name)) for name in driven]
-        if others or not driven:
+        adapters = [await stack.enter_async_context(driven(name)) for name in own]
+        if others or not own:
             adapters += await discover_adapters(settings.model_copy(update={"adapters": others}))
         yield adapters
 
 
 @asynccontextmanager
-async def _driven(name: str) -> AsyncIterator[Adapter]:
+async def driven(name: str) -> AsyncIterator[Adapter]:
+    """The adapter named ``bumble:TRANSPORT``, while the block runs.
+
+    Raises:
+        AdapterError: nothing answers there; or, out of the block and in a group, it went away.
+    """
     try:
         from bota_gateway.radio.bumble_adapter import bumble_adapter  # noqa: PLC0415 - needs the extra "sim"
     except ModuleNotFoundError as missing:

@@ -1,14 +1,17 @@
 """One adapter's scanner: scans actively, stops for connects, and notices when it has gone deaf."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Final, Protocol
 
 import structlog
 from bleak import BleakScanner
 from bleak.backends.device import BLEDevice
 from bleak.backends.scanner import AdvertisementData
+from bleak.exc import BleakError
 
 from bota_gateway.errors import AdapterError
 from bota_gateway.radio.adapters import Adapter, find_again
@@ -21,14 +24,19 @@ from bota_gateway.radio.const import (
     SCAN_RETRY_S,
     SCAN_START_S,
     SCAN_STOP_S,
-    SILENT_LONGEST_S,
     SILENT_S,
     TIMER_GRAIN_S,
 )
+from bota_gateway.radio.ladder import Evidence, Ladder, Rung
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 Heard = Callable[[BLEDevice, AdvertisementData], None]
+
+_DEAF_REMEDY: Final = (
+    "Take the hub's power away for ten seconds: onboard radios have no other reset. Unplug a USB adapter for ten "
+    "seconds. If it repeats, use another adapter."
+)
 
 
 @dataclass(slots=True)
@@ -47,11 +55,42 @@ class ScanCounters:
 
 @dataclass(frozen=True, slots=True)
 class ScanTrouble:
-    """An adapter that does not scan although it should."""
+    """An adapter that does not scan, or does not hear, although it should."""
 
     error: AdapterError
     again_at: float
     """Loop time of the next try."""
+
+
+class Mender(Protocol):
+    """What a scanner can't know or do by itself; the adapter's station can."""
+
+    async def before_scan(self, hci: str) -> None:
+        """What must be done before scanning may begin. Never raises but for cancellation."""
+
+    def evidence(self) -> Evidence | None:
+        """Why there should be something to hear; None for no reason."""
+
+    def why_no_power_cycle(self) -> str | None:
+        """Why the adapter must not be switched off now, in words; None if it may."""
+
+    async def power_cycle(self, hci: str) -> bool:
+        """Switch the adapter off and on; tells whether it was done. Never raises but for cancellation."""
+
+    async def owed_power(self, hci: str) -> None:
+        """Switch it on if it was switched off here and that could not be taken back. Never raises likewise."""
+
+    def restarted(self) -> None:
+        """The scanner is restarted because of silence."""
+
+    def told(self) -> None:
+        """A person was told that the adapter hears nothing."""
+
+    def recovered(self) -> None:
+        """Something is heard again after a rung that was climbed on evidence."""
+
+    def lost(self) -> None:
+        """The adapter went away."""
 
 
 class Scanner:
@@ -59,35 +98,61 @@ class Scanner:
 
     One task starts and stops bleak's scanner; who wants a pause asks and waits. So a cancelled connect can't leave a
     stop half done.
+
+    Args:
+        adapter: Its adapter.
+        heard: Called for each advertisement, of anybody.
+        mender: For what goes beyond restarting the scanner; None for a scanner that does no more than that.
     """
 
-    def __init__(self, adapter: Adapter, heard: Heard) -> None:
+    def __init__(self, adapter: Adapter, heard: Heard, mender: Mender | None = None) -> None:
         self._adapter = adapter
         self._heard = heard
-        self._hci = adapter.name
-        """What BlueZ calls the adapter now."""
+        self._mender = mender
+        self.hci: str | None = adapter.name
+        """What BlueZ calls the adapter now; None while it is not there."""
         self._pauses = 0
-        self._pause_asked = asyncio.Event()
+        self._stop_asked = asyncio.Event()
+        """To end a scan: for a pause, or for a restart."""
+        self._retry_asked = asyncio.Event()
+        """To end a wait for the next try."""
         self._wanted = asyncio.Event()
         self._wanted.set()
         self._idle = asyncio.Event()
         self._idle.set()
-        self._patience = SILENT_S
+        self._ladder = Ladder()
+        self._rung: Rung | None = None
+        """What to climb once the scan has stopped."""
+        self._evidence: Evidence | None = None
         self._quiet_s = 0.0
-        """Scanning time since something was heard, without pauses; counted up to `_mark`."""
+        """Scanning time since something was heard or the last rung, without pauses; counted up to `_mark`."""
+        self._silent_s = 0.0
+        """The same up to the last rung, since something was heard."""
         self._mark: float | None = None
         """None while it does not scan: that is no silence."""
         self._failures = 0
         self._troubled = True
         """The next start is worth a line in the log: the first one, or after a failure or silence."""
+        self._stuck: ScanTrouble | None = None
+        self._deaf: ScanTrouble | None = None
         self.counters = ScanCounters()
-        self.trouble: ScanTrouble | None = None
-        """Why it does not scan; None while all is well."""
+        self.heard_at: float | None = None
+        """Loop time of the last advertisement; None before the first."""
 
     @property
     def scanning(self) -> bool:
         """Whether bleak's scanner is running, or being started or stopped."""
         return not self._idle.is_set()
+
+    @property
+    def trouble(self) -> ScanTrouble | None:
+        """Why it does not scan or hear; None while all is well."""
+        return self._stuck or self._deaf
+
+    @property
+    def named(self) -> dict[str, object]:
+        """The adapter, as log lines name it: its address stays when its name changes."""
+        return {"adapter": self.hci or self._adapter.name, "address": self._adapter.address}
 
     async def run(self) -> None:
         """Scan until cancelled. Failures are logged and tried again; none is raised."""
@@ -96,23 +161,32 @@ class Scanner:
             if self._pauses:
                 continue
             self._idle.clear()
+            self._stop_asked.clear()
+            self._retry_asked.clear()
+            wait = 0.0
             try:
+                if self._mender and self.hci is not None:
+                    await self._mender.before_scan(self.hci)
                 await self._scan()
             except BACKEND_FAILURES as error:
                 wait = self._note_failure(error)
-            else:
-                wait = 0.0
             finally:
                 self._idle.set()
+            if self._rung is not None:
+                await self._climb(self._rung)
             if wait:
-                await asyncio.sleep(wait)
-                self._hci = await find_again(self._adapter, self._hci)
+                await self._rest(wait)
+
+    def retry(self) -> None:
+        """Something has changed: start anew, now. Nothing is waited for."""
+        self._stop_asked.set()
+        self._retry_asked.set()
 
     @asynccontextmanager
     async def paused(self) -> AsyncIterator[None]:
         """Keep the scanner stopped inside the block; blocks may overlap. Leaving the block never waits."""
         self._pauses += 1
-        self._pause_asked.set()
+        self._stop_asked.set()
         self._wanted.clear()
         try:
             await self._wait_until_idle()
@@ -120,7 +194,6 @@ class Scanner:
         finally:
             self._pauses -= 1
             if not self._pauses:
-                self._pause_asked.clear()
                 self._wanted.set()
 
     async def _wait_until_idle(self) -> None:
@@ -128,16 +201,18 @@ class Scanner:
             async with asyncio.timeout(PAUSE_S):
                 await self._idle.wait()
         except TimeoutError:
-            log.warning("scan_pause_timed_out", adapter=self._adapter.name, waited_s=PAUSE_S)
+            log.warning("scan_pause_timed_out", waited_s=PAUSE_S, **self.named)
 
     async def _scan(self) -> None:
         """Start, listen until a pause is asked for or nothing is heard, and stop."""
+        if self.hci is None:
+            raise BleakError(f"adapter '{self._adapter.address or self._adapter.name}' not found")
         scanner = BleakScanner(
             self._on_advertisement,
             scanning_mode="active",  # the manufacturer data is in the scan response (docs/protocol.md, "Discovery")
             # With DuplicateData BlueZ reports a recorder that lies still and sends the same every time; without, it
             # reports changes only, and such a recorder would look absent. The kernel still filters within a scan cycle.
-            bluez={"adapter": self._hci, "filters": {"DuplicateData": True}},
+            bluez={"adapter": self.hci, "filters": {"DuplicateData": True}},
             backend=self._adapter.scanner_backend,
         )
         try:
@@ -152,31 +227,49 @@ class Scanner:
             await bounded(scanner.stop(), limit=SCAN_STOP_S)
         except BACKEND_FAILURES as error:  # the next start shows whether it matters
             self._troubled = True
-            log.warning("scan_stop_failed", adapter=self._adapter.name, reason=describe(error), advice=advise(error))
+            log.warning("scan_stop_failed", reason=describe(error), advice=advise(error), **self.named)
         self._count_quiet()
         self._mark = None
 
     async def _listen(self) -> None:
-        while not self._pauses:
+        while not self._pauses and not self._stop_asked.is_set():
             self._count_quiet()
-            left = self._patience - self._quiet_s
+            left = self._ladder.patience - self._quiet_s
             if left <= TIMER_GRAIN_S:
                 self._note_silence()
                 return
             # Not longer than SILENT_S, because the first sound shortens a grown patience.
             try:
                 async with asyncio.timeout(min(left, SILENT_S)):
-                    await self._pause_asked.wait()
+                    await self._stop_asked.wait()
             except TimeoutError:
                 continue
+
+    async def _rest(self, wait: float) -> None:
+        """Wait for the next try, and look where the adapter is by then."""
+        try:
+            async with asyncio.timeout(wait):
+                await self._retry_asked.wait()
+        except TimeoutError:
+            pass
+        was, self.hci = self.hci, await find_again(self._adapter, self.hci)
+        if self.hci is None:
+            if was is not None and self._mender:
+                self._mender.lost()
+        elif self._mender:
+            await self._mender.owed_power(self.hci)
+
+    # -- what is heard ------------------------------------------------------------------------------------------------
 
     def _on_advertisement(self, device: BLEDevice, data: AdvertisementData) -> None:
         if data.rssi == RSSI_UNKNOWN:
             return
         self.counters.heard += 1
+        self.heard_at = asyncio.get_running_loop().time()
         self._count_quiet()
-        self._quiet_s = 0.0
-        self._patience = SILENT_S
+        if climbed := self._ladder.heard():
+            self._note_recovery(climbed)
+        self._quiet_s = self._silent_s = 0.0
         self._heard(device, data)
 
     def _count_quiet(self) -> None:
@@ -189,22 +282,65 @@ class Scanner:
         self._mark = asyncio.get_running_loop().time()
         self._failures = 0
         self.counters.starts += 1
-        self.trouble = None
+        self._stuck = None
         if self._troubled:
-            log.info("scan_started", adapter=self._adapter.name)
+            log.info("scan_started", **self.named)
         self._troubled = False
 
+    def _note_recovery(self, climbed: Rung) -> None:
+        log.info("scan_recovered", after=climbed.value, silent_s=round(self._silent_s + self._quiet_s), **self.named)
+        if self._evidence and self._mender:
+            self._mender.recovered()
+        self._deaf = self._evidence = None
+
+    # -- the ladder ---------------------------------------------------------------------------------------------------
+
     def _note_silence(self) -> None:
+        """Choose the next rung; it is climbed when the scan has stopped."""
         self.counters.silences += 1
         self._troubled = True
-        log.warning(
-            "scan_silent",
-            adapter=self._adapter.name,
-            silent_s=round(self._quiet_s),
-            advice="The scanner is restarted. If this repeats with recorders near: power the adapter off and on.",
-        )
+        self._silent_s += self._quiet_s
         self._quiet_s = 0.0
-        self._patience = min(self._patience * 2, SILENT_LONGEST_S)
+        told = self._ladder.climbed is Rung.TELL
+        self._evidence = self._mender.evidence() if self._mender else None
+        no_power = self._mender.why_no_power_cycle() if self._mender else "nothing here could do that"
+        now = asyncio.get_running_loop().time()
+        self._rung = rung = self._ladder.silent(now, self._evidence, may_power=no_power is None)
+        log.log(
+            logging.DEBUG if told else logging.WARNING if self._evidence else logging.INFO,
+            "scan_silent",
+            silent_s=round(self._silent_s),
+            trying=rung.value,
+            reason=self._evidence.reason if self._evidence else "perhaps nobody is near",
+            no_power_cycle=no_power,
+            patience_s=self._ladder.patience,
+            **self.named,
+        )
+
+    async def _climb(self, rung: Rung) -> None:
+        self._rung = None
+        if self._mender is None:
+            return
+        if self._evidence:  # in a lonely place it would count for ever, and mean nothing
+            self._mender.restarted()
+        if rung is Rung.POWER_CYCLE and self.hci is not None:
+            await self._mender.power_cycle(self.hci)
+        elif rung is Rung.TELL:
+            self._tell(self._mender)
+
+    def _tell(self, mender: Mender) -> None:
+        silent_s = round(self._silent_s)
+        if self._evidence is None or not self._evidence.certain:
+            log.warning("nobody_heard", silent_s=silent_s, advice=_DEAF_REMEDY, **self.named)
+            return
+        mender.told()
+        error = AdapterError(
+            f"{self._adapter.label} hears nothing, although {self._evidence.reason}; nothing that was tried helped.",
+            code="radio_adapter_deaf",
+            remedy=_DEAF_REMEDY,
+        )
+        self._deaf = ScanTrouble(error, asyncio.get_running_loop().time() + self._ladder.patience)
+        log.error("adapter_deaf", silent_s=silent_s, reason=self._evidence.reason, advice=_DEAF_REMEDY, **self.named)
 
     def _note_failure(self, error: Exception) -> float:
         """Log it; returns the seconds to wait."""
@@ -212,18 +348,18 @@ class Scanner:
         self._failures += 1
         self.counters.failures += 1
         self._troubled = True
-        self.trouble = ScanTrouble(
+        self._stuck = ScanTrouble(
             AdapterError(
-                f"{self._adapter.name} can't scan: {describe(error)}.", code="radio_scan_failed", remedy=advise(error)
+                f"{self._adapter.label} can't scan: {describe(error)}.", code="radio_scan_failed", remedy=advise(error)
             ),
             asyncio.get_running_loop().time() + wait,
         )
         log.warning(
             "scan_failed",
-            adapter=self._adapter.name,
             kind=str(classify(error)),
             reason=describe(error),
             advice=advise(error),
             retry_in_s=wait,
+            **self.named,
         )
         return wait

@@ -120,7 +120,32 @@ class SightingBook:
 
     def is_held(self, address: str) -> bool:
         """Whether a link to this address is waited for, made or held."""
-        return address in self._held
+        return address.upper() in self._held
+
+    def heard_at(self, adapter: str, address: str) -> float | None:
+        """Loop time at which this adapter heard this address, of anybody, last; None when that is long ago."""
+        entry = self._heard.get((adapter, address.upper()))
+        return entry.at if entry else None
+
+    def heard_since(self, adapter: str, since: float) -> int:
+        """How many, of anybody, this adapter has heard since a loop time, without those that a link silences."""
+        return sum(entry.at >= since for (by, _), entry in self._heard.items() if by == adapter)
+
+    def choices(self, address: str) -> list[Sighting]:
+        """The recorder as each adapter hears it that does so now; what no adapter hears now is not there."""
+        at = asyncio.get_running_loop().time()
+        entries = [entry for (_, heard), entry in self._heard.items() if heard == address and entry.is_recorder()]
+        return [self._sighting(entry) for entry in entries if at - entry.at <= PRESENT_S]
+
+    def forget_adapter(self, adapter: str) -> None:
+        """What only this adapter hears can't be reached any more; what others hear, by them."""
+        for key in [key for key in self._heard if key[0] == adapter]:
+            del self._heard[key]
+        for address, sighting in list(self._sightings.items()):
+            if sighting.adapter == adapter:
+                del self._sightings[address]
+                for entry in [entry for (_, heard), entry in self._heard.items() if heard == address]:
+                    self._see(entry)
 
     def connected(self, address: str) -> None:
         """The recorder no longer advertises; what seems to be heard of it, until `holding` ends, is not."""

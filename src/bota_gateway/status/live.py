@@ -61,6 +61,34 @@ class DownReport(Protocol):
         """Loop time of its next start."""
 
 
+class AdapterReport(Protocol):
+    """An adapter in use; the radio room provides it."""
+
+    @property
+    def name(self) -> str:
+        """``hciN``, as it is called now."""
+
+    @property
+    def address(self) -> str | None:
+        """Its own, which stays."""
+
+    @property
+    def there(self) -> bool:
+        """Whether it is plugged in."""
+
+    @property
+    def scanning(self) -> bool:
+        """Whether it scans and hears as it should."""
+
+    @property
+    def heard_ago_s(self) -> float | None:
+        """Since anybody was heard; None for never."""
+
+    @property
+    def links(self) -> int:
+        """Up, being made or waited for."""
+
+
 @dataclass(frozen=True, slots=True)
 class Heard:
     """A recorder that advertised lately."""
@@ -94,6 +122,14 @@ class Live(Protocol):
     @property
     def heard(self) -> Mapping[str, Heard]:
         """Who advertised lately, by address."""
+
+    @property
+    def adapters(self) -> Sequence[AdapterReport]:
+        """Adapters in use."""
+
+    @property
+    def radio_counts(self) -> Mapping[tuple[str, str], int]:
+        """What the radio went through in all lives of this hub, by adapter and name."""
 
     @property
     def failing(self) -> Mapping[str, DownReport]:

@@ -71,7 +71,28 @@ class Report:
                 "quota_bytes": usage.quota_bytes,
                 "disk_free_bytes": usage.disk_free_bytes,
             },
+            "radio": self._radio(),
         }
+
+    def _radio(self) -> dict[str, object]:
+        """The adapters, and what they went through in all lives of this hub: only what did happen."""
+        adapters = [
+            {
+                "name": one.name,
+                "address": one.address,
+                "there": one.there,
+                "scanning": one.scanning,
+                "heard_ago_s": one.heard_ago_s,
+                "links": one.links,
+            }
+            for one in self._live.adapters
+        ]
+        counts = [
+            {"adapter": adapter or None, "name": name, "count": count}
+            for (adapter, name), count in sorted(self._live.radio_counts.items())
+            if count
+        ]
+        return {"adapters": adapters, "counts": counts}
 
     def _summary(self, usage: SpoolUsage, problems: Sequence[Mapping[str, object]]) -> Iterator[str]:
         """The parts of the line that a technician reads first."""

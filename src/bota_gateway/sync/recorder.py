@@ -39,6 +39,7 @@ async def read_serial(link: Link) -> str:
         raise IdentityError(f"The recorder at {link.address} did not tell its serial in {IDENTITY_S:.0f} s.") from None
     serial = value.decode("utf-8", errors="replace").strip("\0 \r\n")
     if not SERIAL.fullmatch(serial):
+        link.suspect("what it gives as its serial is none")
         raise IdentityError(f"The recorder at {link.address} gives {value[:64]!r} as its serial.")
     return serial
 

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 import structlog
@@ -137,8 +137,8 @@ class Rounds:
         for candidate in sorted(self._candidates(), key=lambda each: each.due_in):
             if candidate.due_in > 0:
                 soonest = min(soonest, candidate.due_in)
-            elif self._has_place(candidate.sighting.adapter):
-                self._begin(tasks, candidate)
+            elif chosen := self._radio.choose(candidate.sighting, self._loads()):
+                self._begin(tasks, replace(candidate, sighting=chosen))
         return max(soonest, SOON_S)
 
     async def _refresh_known(self) -> None:
@@ -204,8 +204,9 @@ class Rounds:
             if gone and address not in self._links and address not in self._radio.sightings:
                 del self._present[address]
 
-    def _has_place(self, adapter: str) -> bool:
-        return sum(link.adapter == adapter for link in self._links.values()) < self._settings.radio.max_links
+    def _loads(self) -> Counter[str]:
+        """Links of each adapter, up or about to be."""
+        return Counter(link.adapter for link in self._links.values())
 
     # -- one visit -----------------------------------------------------------------------------------------------------
 
@@ -250,6 +251,7 @@ class Rounds:
             return True
 
         async with self._radio.connect(sighting) as link:
+            progress.adapter = link.adapter  # what was heard since may have changed the choice
             visit = Visit(link, sighting.name, self._hub, progress, claim)
             findings = await visit.run()
         await self._ended(visit, findings, progress)

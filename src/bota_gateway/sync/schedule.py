@@ -8,7 +8,15 @@ from random import Random
 from typing import Final
 
 from bota_gateway.config import RecorderSettings, VisitSettings
-from bota_gateway.errors import AdapterError, ConnectError, GatewayError, GattError, LinkLostError
+from bota_gateway.errors import (
+    AdapterError,
+    ConnectError,
+    ConnectKind,
+    GatewayError,
+    GattError,
+    LinkLostError,
+    PairingError,
+)
 from bota_gateway.model import Membership, RecorderRecord
 from bota_gateway.radio import back_off_s
 from bota_gateway.sync.const import STORAGE_NEAR_FULL
@@ -98,6 +106,8 @@ def backoff_after(error: GatewayError, failures: int, rng: Random) -> float:
     match error:
         case ConnectError():
             return back_off_s(error.kind, failures) * rng.uniform(*JITTER)
+        case PairingError():
+            return back_off_s(ConnectKind.AUTHENTICATION, failures) * rng.uniform(*JITTER)
         case AdapterError():
             return ADAPTER_BACKOFF.after(failures, rng)
         case LinkLostError():
