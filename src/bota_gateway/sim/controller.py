@@ -72,8 +72,12 @@ class VirtualController(bumble_controller.Controller):
     le_acl_data_packet_length = ACL_LENGTH
     supported_max_tx_octets = ACL_LENGTH
     supported_max_rx_octets = ACL_LENGTH
-    # With this feature hosts use extended advertising, which has no scan response of the kind recorders use.
-    le_features = bumble_controller.Controller.le_features & ~hci.LeFeatureMask.LE_EXTENDED_ADVERTISING
+    # With the first of these, hosts use extended advertising, which has no scan response of the kind recorders use.
+    # With either, Linux waits for the enhanced event that tells of a new link, which is not sent here: 4 s of doing
+    # nothing else after each connect.
+    le_features = bumble_controller.Controller.le_features & ~(
+        hci.LeFeatureMask.LE_EXTENDED_ADVERTISING | hci.LeFeatureMask.LL_PRIVACY
+    )
 
     le_legacy_advertiser: Advertiser
     pending_le_connection: hci.HCI_LE_Create_Connection_Command | None

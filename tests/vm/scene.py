@@ -1,0 +1,219 @@
+"""What a scenario plays with: the hub in its machine, recorders and the air on this side, a cloud on loopback."""
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bumble.transport.common import Transport
+from bumble.transport.unix import open_unix_client_transport
+
+from bota_gateway.sim.cloud import CloudOptions, EmulatedCloud
+from bota_gateway.sim.options import StoredRecording
+from bota_gateway.sim.recorder import SimRecorder
+from bota_gateway.sim.virtual_radio import VirtualRadio
+from support.gathering import cloud_copies
+from support.processes import free_port
+from support.spooling import noise
+from vm.machine import Machine
+
+BYTES_PER_S = 20_000
+"""Pace of every link. An emulated guest on a busy machine keeps up with some 60,000 on all links together; what comes
+faster waits in the guest, for which it has much room (``furnish`` in scripts/vm-image)."""
+FIRST_START = 1_790_000_000
+"""When the first recording was made; the others follow."""
+ADDRESSES = {"hub": "B0:7A:00:00:00:01", "spare": "B0:7A:00:00:00:02"}
+"""Public addresses of the adapters."""
+PATIENCE_S = 240.0
+"""For all recordings of a scenario to come home; a guest is 12 to 19 times slower than this machine."""
+
+CONFIG = """
+[log]
+format = "json"
+
+[cloud]
+api_base = "{api_base}"
+s3_hosts = ["{s3_host}"]
+profile = "e"
+
+[spool]
+min_free_bytes = 67108864
+
+[visits]
+interval_s = 10
+shortest_s = 5
+longest_s = 20
+linger_s = 20
+
+[radio]
+max_links = {max_links}
+notify = "{notify}"
+{radio_more}
+"""
+
+
+class ScenarioError(Exception):
+    """The gateway did not do what the scenario expects."""
+
+
+@dataclass
+class Scene:
+    """The whole of it, for as long as the machine runs."""
+
+    machine: Machine
+    air: VirtualRadio
+    cloud: EmulatedCloud
+    _stack: AsyncExitStack
+    _transports: dict[str, Transport] = field(default_factory=dict)
+    _made: int = 0
+    on_air: list[SimRecorder] = field(default_factory=list)
+    """Recorders of the present scenario."""
+    held: dict[tuple[str, str], StoredRecording] = field(default_factory=dict)
+    """Every recording of the present scenario, by serial and file id."""
+    config: dict[str, Any] = field(default_factory=dict)
+    """What the running gateway was started with."""
+    installed: bool = False
+    mark: int = 0
+    """Where the present scenario begins in the journal."""
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, image: Path, work: Path, accelerator: str) -> AsyncIterator["Scene"]:
+        """Put everything up and boot."""
+        async with AsyncExitStack() as stack:
+            air = VirtualRadio(bytes_per_s=BYTES_PER_S, seed=1)
+            stack.callback(air.close)
+            options = CloudOptions(
+                api_port=free_port(),
+                s3_port=free_port(),
+                requests_per_minute=None,
+                upload_urls_per_minute=None,
+                directory=Path(stack.enter_context(tempfile.TemporaryDirectory())),
+            )
+            cloud = await stack.enter_async_context(EmulatedCloud("e", seed=1, options=options))
+            ports = (options.api_port, options.s3_port)
+            machine = Machine(image, work, ports=ports, accelerator=accelerator)
+            stack.push_async_callback(machine.cut)
+            await machine.start()
+            scene = cls(machine, air, cloud, stack)
+            await scene.plug("hub")
+            yield scene
+
+    # -- the hub ------------------------------------------------------------------------------------------------------
+
+    async def plug(self, name: str) -> None:
+        """Plug an adapter in."""
+        transport = await open_unix_client_transport(str(self.machine.port(name)))
+        self._transports[name] = transport
+        self.air.attach(name, transport, public_address=ADDRESSES[name])
+        await self.machine.run(f"systemctl start vm-adapter@{name}")
+
+    async def unplug(self, name: str) -> None:
+        """Pull an adapter out."""
+        await self.machine.run(f"systemctl stop vm-adapter@{name}")
+        await self.forget_adapter(name)
+
+    async def forget_adapter(self, name: str) -> None:
+        """Take the controller of an adapter that is gone off the air."""
+        self.air.remove(name)
+        await self._transports.pop(name).close()
+
+    async def gateway(self, *, max_links: int = 3, notify: str = "auto", radio_more: str = "") -> None:
+        """The gateway runs with this configuration when this returns; one that does already is left alone."""
+        config = {"max_links": max_links, "notify": notify, "radio_more": radio_more}
+        state = await self.machine.run("systemctl is-active bota-gateway", check=False)
+        if config == self.config and state.strip() == "active":
+            return
+        text = CONFIG.format(api_base=self.cloud.api_base, s3_host=self.cloud.s3_host, **config)
+        await self.machine.write("/etc/bota-gateway/config.toml", text)
+        if self.installed:
+            await self.machine.run("systemctl reset-failed bota-gateway; systemctl restart bota-gateway")
+        else:
+            await self.install()
+        self.config = config
+
+    async def install(self) -> None:
+        """Install the gateway by its own script, which leaves it running."""
+        await self.machine.write("/root/api-key", self.cloud.api_key, mode="600")
+        await self.machine.run("/usr/src/bota-gateway/scripts/install --no-apt --key-file /root/api-key")
+        self.installed = True
+
+    async def pid(self) -> int:
+        """Process id of the gateway; 0 when it does not run."""
+        return int(await self.machine.run("systemctl show --value --property MainPID bota-gateway"))
+
+    # -- recorders ----------------------------------------------------------------------------------------------------
+
+    async def recorder(self, *sizes: int, **more: Any) -> SimRecorder:
+        """Switch on a recorder that holds recordings of these sizes in bytes; ``more`` are its options and faults."""
+        serial = f"VM{len(self.cloud.devices.by_id) + 1:06}"
+        self.cloud.devices.register(serial, f"eu_{serial.lower()}")
+        recorder = SimRecorder(self.air, serial=serial, recordings=self.recordings(serial, *sizes), **more)
+        await recorder.start()
+        self.on_air.append(recorder)
+        return recorder
+
+    def recordings(self, serial: str, *sizes: int) -> list[StoredRecording]:
+        """Make recordings that a recorder of this scenario holds, or will hold."""
+        made = [self._recording(size) for size in sizes]
+        self.held |= {(serial, one.file_id): one for one in made}
+        return made
+
+    def _recording(self, size: int) -> StoredRecording:
+        self._made += 1
+        number = self._made
+        data = (b"OggS" + noise(size, number))[:size]
+        return StoredRecording(f"{number:08x}", FIRST_START + 60 * number, max(1, size // 4000), data)
+
+    async def home(self, *, within: float = PATIENCE_S) -> None:
+        """Wait until every recorder was allowed to delete everything; then look whether the cloud has it.
+
+        Raises:
+            ScenarioError: something did not come home, came twice, or came damaged.
+        """
+        try:
+            async with asyncio.timeout(within):
+                for recorder in self.on_air:
+                    await recorder.wait_until(lambda one=recorder: not one.recordings)  # type: ignore[misc]  # mypy infers no type for the default
+        except TimeoutError:
+            left = {one.serial: [each.file_id for each in one.recordings] for one in self.on_air if one.recordings}
+            raise ScenarioError(f"after {within:g} s recorders still hold {left}") from None
+        self.judge_cloud()
+
+    def judge_cloud(self) -> None:
+        """Every recording of the scenario is in the cloud once, bit-identical.
+
+        Raises:
+            ScenarioError: naming all that are not.
+        """
+        wrongs = []
+        for (serial, file_id), stored in self.held.items():
+            copies = [one for one in cloud_copies(self.cloud) if (one.serial, one.file_id) == (serial, file_id)]
+            if len(copies) != 1:
+                wrongs.append(f"{serial}/{file_id} is {len(copies)} times in the cloud")
+            elif not copies[0].complete or copies[0].stored_sha256 != stored.sha256:
+                wrongs.append(f"{serial}/{file_id} is in the cloud as {copies[0]}, should be {stored.sha256}")
+        if wrongs:
+            raise ScenarioError("; ".join(wrongs))
+
+    async def clear(self) -> None:
+        """Take the scenario's recorders off the air."""
+        for recorder in self.on_air:
+            await recorder.stop()
+        self.on_air, self.held = [], {}
+        self.mark = self.machine.journal.mark()
+
+    async def start_over(self) -> None:
+        """After a failure: nothing of it is left for the next scenario."""
+        await self.machine.run(
+            "systemctl kill -s KILL bota-gateway; systemctl stop bota-gateway; systemctl stop bluetooth;"
+            " rm -rf /var/lib/bota-gateway/* /var/lib/bluetooth/*; rfkill unblock all; systemctl start bluetooth",
+            check=False,
+        )
+        self.config = {}
+        for name in list(self._transports):
+            await self.unplug(name)
+        await self.plug("hub")
