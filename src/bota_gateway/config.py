@@ -5,13 +5,14 @@ Where the vendor's documents or implementations disagree, the choice is a settin
 """
 
 import ipaddress
+import re
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 ENV_PREFIX = "BOTA_GATEWAY_"
@@ -236,16 +237,34 @@ class StatusSettings(Section):
     """What the daemon tells on this hub."""
 
     socket: Path = Field(Path("/run/bota-gateway/status.sock"), description="Socket the command line asks.")
+    token_file: Path | None = Field(
+        None,
+        description="A file with the token that the status page asks for, 16 characters or more; no file, no token.",
+    )
     listen: str = Field(
         "",
-        description="Loopback address:port for a status page; empty = off. This version has no page: leave it empty.",
+        description=(
+            "address:port of the status page, of health and of metrics, such as 127.0.0.1:8470; empty = off. Another "
+            "address than loopback needs a token_file."
+        ),
     )
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port of ``listen``; only while it is not empty."""
+        host, _, port = self.listen.rpartition(":")
+        return host.strip("[]"), int(port)
 
     @field_validator("listen")
     @classmethod
-    def _no_page_yet(cls, value: str) -> str:
-        if value:
-            raise ValueError("must be empty: this version has no status page, ask with 'bota-gateway status'")
+    def _page_is_not_open_to_all(cls, value: str, others: ValidationInfo) -> str:
+        if not value:
+            return value
+        host, _, port = value.rpartition(":")
+        if not re.fullmatch(r"\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+", host) or not port.isdecimal() or int(port) > 65535:
+            raise ValueError("must be address:port, such as 127.0.0.1:8470")
+        if others.data.get("token_file") is None and not is_loopback(host.strip("[]")):
+            raise ValueError("can be reached by others: name a token_file, or use 127.0.0.1")
         return value
 
 

@@ -9,7 +9,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from pydantic import SecretStr
@@ -32,6 +32,9 @@ from bota_gateway.status.server import StatusServer
 from bota_gateway.status.story import Story
 from bota_gateway.sync import LinkProgress, Rounds
 from bota_gateway.upload import Registrar, Uploader, Working
+
+if TYPE_CHECKING:
+    from bota_gateway.status.web import StatusPage
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -90,6 +93,7 @@ class Gateway:
         self._rounds: Rounds | None = None
         self._uploader: Uploader | None = None
         self._api: BotaApi | None = None
+        self.page: StatusPage | None = None
 
     @property
     def failing(self) -> dict[str, Down | ScanTrouble]:
@@ -194,9 +198,20 @@ class Gateway:
             "counters": lambda: keep_counts(self._tally, self.spool),
             "status socket": StatusServer(settings.status.socket, answers.answer).run,
             "housekeeping": self._tidy,
+            **self._page(answers, report),
             "watchdog": Signs(self._manager, report, self._radio_is_known, lambda: self._supervisors).run,
         }
         return {name: keep_running(name, run, self._down) for name, run in runs.items()}
+
+    def _page(self, answers: Answers, report: Report) -> dict[str, Callable[[], Awaitable[None]]]:
+        if not self._settings.status.listen:
+            return {}
+        from bota_gateway.status.metrics import Metrics  # noqa: PLC0415 - a hub without the page spares its memory
+        from bota_gateway.status.web import StatusPage  # noqa: PLC0415 - as above
+
+        metrics = Metrics(self.spool, self._now, self, self._story)
+        self.page = StatusPage(self._settings.status, answers, report, self._story, metrics)
+        return {"status page": self.page.run}
 
     async def _once_durable(self, run: Callable[[], Awaitable[None]]) -> None:
         """Nothing is pulled or uploaded again before the disk has shown that it keeps what is written."""

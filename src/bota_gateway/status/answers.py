@@ -8,6 +8,7 @@ from typing import Any
 from bota_gateway.errors import StatusError
 from bota_gateway.model import Custody, RecorderRecord, Recording, WallClock
 from bota_gateway.spool import Spool
+from bota_gateway.status.catalogue import LEVELS
 from bota_gateway.status.live import Live
 from bota_gateway.status.naming import named
 from bota_gateway.status.report import Report
@@ -90,6 +91,8 @@ class Answers:
 
     async def _recordings(self, asked: Asked) -> list[dict[str, object]]:
         state = asked.get("state")
+        if state not in (None, *Custody):
+            raise _bad_question(f"{state!r} is no state.", "States: " + ", ".join(Custody) + ".")
         states = None if state is None else [Custody(state)]
         found = await self._spool.recordings(states=states, serial=asked.get("serial"))
         return [self._recording(one) for one in reversed(found)]
@@ -133,7 +136,7 @@ class Answers:
         """One piece of a recording's bytes, empty behind the last one; so an export of any length is many questions."""
         piece = asked.get("piece")
         if not isinstance(piece, int) or piece < 0:
-            raise StatusError(f"{piece!r} is no piece.", code="status_bad_question", remedy="Pieces count from 0.")
+            raise _bad_question(f"{piece!r} is no piece.", "Pieces count from 0.")
         recording = await self._named(asked)
         data = await self._spool.audio_piece(recording.id, piece)
         return {"recording": self._recording(recording), "data": base64.b64encode(data).decode("ascii")}
@@ -162,4 +165,13 @@ class Answers:
 
 def _wanted(asked: Asked) -> tuple[int, Wanted]:
     filters = {key: str(asked[key]) for key in ("level", "recorder", "recording") if asked.get(key) is not None}
-    return int(asked.get("lines", KEPT)), Wanted(**filters)
+    if filters.get("level") not in (None, *LEVELS):
+        raise _bad_question(f"{filters['level']!r} is no level.", "Levels: " + ", ".join(LEVELS) + ".")
+    lines = str(asked.get("lines", KEPT))
+    if not lines.isdecimal():
+        raise _bad_question(f"{lines!r} is no number of lines.", "Give a number from 0 on.")
+    return int(lines), Wanted(**filters)
+
+
+def _bad_question(message: str, remedy: str) -> StatusError:
+    return StatusError(message, code="status_bad_question", remedy=remedy)

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Mapping, MutableMapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
@@ -69,16 +69,23 @@ class Story:
         self._changed = asyncio.Event()
         self.number = 0
         """Of the newest happening; 0 before the first."""
+        self.counts: Counter[tuple[str, str]] = Counter()
+        """How often each event was logged at each level."""
+        self.bytes: Counter[str] = Counter()
+        """The ``bytes`` of each event, added up."""
 
     def __call__(self, _logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         """Processor: take note of the event and hand it on unchanged."""
-        name = str(event["event"])
+        name, level = str(event["event"]), str(event.get("level", "info"))
         self.number += 1
+        self.counts[name, level] += 1
+        if isinstance(count := event.get("bytes"), int):
+            self.bytes[name] += count
         self._kept.append(
             Happening(
                 number=self.number,
                 at=self._now(),
-                level=str(event.get("level", "info")),
+                level=level,
                 event=name,
                 says=words.printable(says(event)),
                 recorder=event.get("recorder"),

@@ -32,7 +32,7 @@ _AT_RECORDER = {
 """What the next visit will do, for states in which it is a visit that is waited for."""
 _OF_CLOUD = frozenset({"uploader", "registrar"})
 """Parts of the gateway that only what goes to the cloud waits for."""
-_OF_NEITHER = frozenset({"status socket", "housekeeping", "watchdog"})
+_OF_NEITHER = frozenset({"status socket", "status page", "housekeeping", "watchdog", "counters"})
 """Parts that no recording waits for. All others, adapters among them, are of the radio."""
 _NEAR_DBM = -75
 """A recorder last heard above this did not fade away: it was switched off, ran empty, or a phone took it. Bluetooth LE
