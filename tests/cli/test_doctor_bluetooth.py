@@ -174,7 +174,7 @@ async def test_the_running_gateway_knows_best(hub: Patient, bluez: FakeBlueZ) ->
     async with answering(hub.socket, problems=[problem("radio", "radio_not_allowed")]):
         assert await hub.codes(Permission) == ["permission_may_not"]
     hub.change(service_user=ME)
-    async with answering(hub.socket, problems=[problem("radio", "radio_no_adapter")]):
+    async with answering(hub.socket, problems=[problem("hci0 (DC:A6:32:00:00:01)", "radio_scan_failed")]):
         assert await hub.codes(Permission) == ["permission_may"]
 
 

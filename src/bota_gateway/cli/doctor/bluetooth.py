@@ -149,7 +149,8 @@ class Permission(Check):
             yield self.WITHOUT_BLUEZ()
             return
         told = await facts.status()
-        radio = [] if isinstance(told, StatusError) else [one for one in told["problems"] if one["part"] == "radio"]
+        problems = [] if isinstance(told, StatusError) else told["problems"]
+        radio = [problem for problem in problems if problem["code"].startswith("radio_")]
         name = facts.hub.service_user
         if any(problem["code"] == NOT_ALLOWED for problem in radio):
             yield self.MAY_NOT(user=name)
