@@ -99,6 +99,10 @@ def _read_toml(path: Path) -> dict[str, dict[str, object]]:
             code="config_no_file",
             remedy="Copy config.example.toml there, or name another with --config.",
         ) from None
+    except PermissionError:
+        raise ConfigError(
+            f"The configuration file {path} is closed to this user.", code="config_closed", remedy="Use sudo."
+        ) from None
     except (OSError, UnicodeDecodeError) as unreadable:
         raise ConfigError(
             f"The configuration file {path} can't be read: {unreadable}.", code="config_no_file"

@@ -71,15 +71,28 @@ async def test_a_credential_is_found_where_systemd_puts_it(hub: Patient) -> None
     assert (found.code, "credential" in found.found) == ("key_restricted", True)
 
 
-async def test_a_key_that_only_root_reads(hub: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("installed", [True, False])
+async def test_a_key_that_only_root_reads(hub: Patient, monkeypatch: pytest.MonkeyPatch, installed: bool) -> None:
     """Which is right; so it is no failure, and what needs it is not judged."""
 
     def closed(*_: object, **__: object) -> None:
         raise PermissionError
 
-    hub.hub.installed_key.write_text(RESTRICTED)
-    monkeypatch.setattr(type(hub.place), "open", closed)  # these tests may run as root, for whom nothing is closed
-    assert await hub.codes(Key, Scopes) == ["key_closed", "scopes_no_key"]
+    file = hub.hub.installed_key if installed else hub.place / "key"
+    file.write_text(RESTRICTED)
+    if not installed:
+        hub.change(installed_key=hub.place / "none")
+        hub.sections["cloud"] = {"api_key_file": file}
+        assert await hub.codes(Key) == ["key_unusable"]  # open to all, as this test made it
+        file.chmod(0o600)
+        assert await hub.codes(Key) == ["key_restricted"]
+    # These tests may run as root, for whom nothing is closed.
+    real = type(file).open
+    monkeypatch.setattr(
+        type(file), "open", lambda path, *more, **by: (closed if path == file else real)(path, *more, **by)
+    )
+    (key, scopes) = await hub.look(Key, Scopes)
+    assert (key.code, key.found.startswith(str(file)), scopes.code) == ("key_closed", True, "scopes_no_key")
 
 
 # -- api ---------------------------------------------------------------------------------------------------------------

@@ -35,6 +35,9 @@ async def test_the_configuration(hub: Patient) -> None:
     (found,) = await hub.look(Configuration)
     assert (found.code, found.verdict) == ("config_bad", "failure")
     assert found.found == "There is no such setting: spol [config_unknown_key]"
+    hub.error = ConfigError("It is closed to this user.", code="config_closed", remedy="Use sudo.")
+    (found,) = await hub.look(Configuration)
+    assert (found.code, found.verdict, found.remedy) == ("config_closed", "not_checked", "Use sudo.")
 
 
 async def test_what_needs_no_configuration_is_looked_at_without(hub: Patient) -> None:

@@ -113,6 +113,19 @@ def test_a_missing_file_is_said_with_what_to_do(tmp_path: Path) -> None:
     assert "nowhere.toml" in refused.value.message
 
 
+def test_a_file_that_is_closed_to_this_user_is_no_bad_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may hold the key: who may not read it is sent to sudo, and not to look for mistakes in it."""
+
+    def closed(*_: object) -> str:
+        raise PermissionError
+
+    path = write(tmp_path, "")
+    monkeypatch.setattr(Path, "read_text", closed)  # these tests may run as root, for whom nothing is closed
+    with pytest.raises(ConfigError) as refused:
+        config_loading.load(path, {})
+    assert (refused.value.error_code, refused.value.next_step) == ("config_closed", "Use sudo.")
+
+
 def test_a_key_in_a_file_others_may_read_is_refused(tmp_path: Path) -> None:
     """A key in the configuration file is accepted only when the file is closed to others."""
     text = f"[cloud]\napi_key = '{KEY}'\n"

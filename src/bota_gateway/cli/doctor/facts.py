@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
@@ -47,13 +48,12 @@ class Hub:
 
 @dataclass(frozen=True)
 class Key:
-    """The project's key as found, or why there is none to use."""
+    """The project's key as found."""
 
     secret: SecretStr | None
+    """None with an error; and without one where it is closed to this user, which is as it should be."""
     where: str
     error: ConfigError | None = None
-    forbidden: bool = False
-    """It is there, and this user may not read it; which is as it should be."""
 
 
 class Facts:
@@ -163,24 +163,36 @@ class Facts:
     def _find_key(self) -> Key:
         """As the service finds it: the installed file is its credential; else as the settings and environment say."""
         settings, installed = self.usable, self.hub.installed_key
-        try:
-            if not self.hub.environ.get("CREDENTIALS_DIRECTORY"):
-                installed.open("rb").close()
-                only = {"api_key": None, "api_key_file": installed}
-                settings = settings.model_copy(update={"cloud": settings.cloud.model_copy(update=only)})
-        except PermissionError:
-            return Key(None, str(installed), forbidden=True)
-        except OSError:
-            pass  # not installed
-        where = "the environment or the configuration"
-        if self.hub.environ.get("CREDENTIALS_DIRECTORY"):
-            where = "a systemd credential"
-        elif settings.cloud.api_key is None and settings.cloud.api_key_file is not None:
-            where = str(settings.cloud.api_key_file)
+        as_credential = bool(self.hub.environ.get("CREDENTIALS_DIRECTORY"))
+        if not as_credential and _state(installed) is not _File.MISSING:
+            only = {"api_key": None, "api_key_file": installed}
+            settings = settings.model_copy(update={"cloud": settings.cloud.model_copy(update=only)})
+        file = None if as_credential or settings.cloud.api_key is not None else settings.cloud.api_key_file
+        if file is not None and _state(file) is _File.CLOSED:
+            return Key(None, str(file))
+        where = "a systemd credential" if as_credential else str(file or "the environment or the configuration")
         try:
             return Key(config_loading.api_key(settings, self.hub.environ), where)
         except ConfigError as error:
             return Key(None, where, error)
+
+
+class _File(Enum):
+    """Whether this user may read it."""
+
+    MISSING = auto()
+    CLOSED = auto()
+    OPEN = auto()
+
+
+def _state(path: Path) -> _File:
+    try:
+        path.open("rb").close()
+    except PermissionError:
+        return _File.CLOSED
+    except OSError:
+        return _File.MISSING
+    return _File.OPEN
 
 
 async def _bluez() -> list[KnownAdapter] | AdapterError:
