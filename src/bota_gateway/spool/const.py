@@ -44,3 +44,7 @@ LOG_LIMIT_BYTES = 16 << 20
 JOURNAL_RESERVE_BYTES = 4 << 20
 """Kept out of audio's reach below the quota: custody steps must still fit when audio no longer does, because they
 are what drains the spool. A recording's rows and timeline take about 4 KiB."""
+
+UNPULLED_KEPT = 5000
+"""Rows of one recorder that were never pulled and that it does not list now: more than any list is believed to have
+(4,096 entries), so that a list that comes and goes is still the same list."""

@@ -7,6 +7,7 @@ import structlog
 
 from bota_gateway.errors import SpoolError
 from bota_gateway.model import Binding, Custody, ListedRecording, Recording
+from bota_gateway.spool import unpulled
 from bota_gateway.spool.const import AUDIO_ROW_BYTES
 from bota_gateway.spool.custody import Happened, Step
 from bota_gateway.spool.database import Transaction
@@ -63,9 +64,12 @@ class Receiving(Retention):
             if complete:
                 await note_whole_list(tx, serial)
             present = [
-                row for finding, row in zip(comparison.findings, changed, strict=True) if finding.entry is not None
+                *comparison.standing,
+                *(row for finding, row in zip(comparison.findings, changed, strict=True) if finding.entry is not None),
             ]
-            return comparison, sorted((*comparison.standing, *present), key=lambda row: (row.key.started_at, row.id))
+            if any(finding.change is Change.NEW for finding in comparison.findings):
+                await unpulled.prune(tx, serial, [row.id for row in present])
+            return comparison, sorted(present, key=lambda row: (row.key.started_at, row.id))
 
         comparison, rows = await self._transaction(Step.RECONCILE, work)
         for finding in comparison.findings:
