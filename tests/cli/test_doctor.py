@@ -1,14 +1,17 @@
 """``bota-gateway doctor`` as it is typed; and what holds for every check."""
 
 import asyncio
+import os
 import re
+import subprocess
+import sys
 from collections.abc import AsyncGenerator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from bota_gateway.cli.doctor import view
+from bota_gateway.cli.doctor.bluetooth import Rfkill
 from bota_gateway.cli.doctor.cases import Check, Finding, Verdict, not_checked, ok, warning
 from bota_gateway.cli.doctor.examination import CHECKS, examine
 from bota_gateway.cli.doctor.facts import Facts, in_thread
@@ -154,11 +157,38 @@ async def test_a_check_that_hangs_or_breaks_stops_no_other(tmp_path: Path) -> No
     assert asyncio.get_running_loop().time() - began == pytest.approx(5.0)
 
 
-async def test_a_thread_that_never_ends_holds_nobody() -> None:
-    """Such as one that reads from a dying disk: who waits may give up, and the process may end."""
-    with suppress(TimeoutError):
-        async with asyncio.timeout(0):
-            await in_thread(asyncio.Event().is_set)
+@virtual_time
+async def test_a_disk_that_never_answers_costs_one_check(tmp_path: Path) -> None:
+    """A read that hangs in the kernel can't be cancelled; the check ends all the same, and the others are made."""
+    hub = patient(tmp_path)
+    never = hub.sys.root / "class/rfkill/rfkill0/type"
+    never.unlink()
+    os.mkfifo(never)
+    try:
+        assert await hub.codes(Rfkill, _Fine) == ["rfkill_timed_out", "fine_well"]
+    finally:
+        os.close(os.open(never, os.O_WRONLY))  # lets the thread go
+
+
+def test_a_thread_that_never_ends_keeps_no_process(tmp_path: Path) -> None:
+    """The command ends although a thread of it hangs."""
+    os.mkfifo(tmp_path / "never")
+    program = (
+        "import asyncio, sys\n"
+        "from pathlib import Path\n"
+        "from bota_gateway.cli.doctor.facts import in_thread\n"
+        "async def main():\n"
+        "    await asyncio.wait_for(in_thread(Path(sys.argv[1]).read_text), 0.01)\n"
+        "asyncio.run(main())\n"
+    )
+    ended = subprocess.run(  # noqa: S603 - the program above
+        [sys.executable, "-c", program, tmp_path / "never"], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (ended.returncode, "TimeoutError" in ended.stderr) == (1, True)
+
+
+async def test_what_a_thread_brings_is_given_on() -> None:
+    """Its answer, or its error."""
     assert await in_thread(lambda: 42) == 42
     with pytest.raises(ZeroDivisionError):
         await in_thread(lambda: 1 // 0)
