@@ -17,7 +17,10 @@ SHARES = 4
 AGAIN, AGAIN_WITHIN = 17, 60
 """The second of two deaths: at every so-manieth point of the second life, among the first that many."""
 
-ELSEWHERE = {"spool prove": "needs a failing disk: tests/spool/test_crash.py dies around it"}
+ELSEWHERE = {
+    "spool prove": "needs a failing disk: tests/spool/test_crash.py dies around it",
+    "spool count": "needs an adapter in trouble: tests/spool/test_crash.py dies around it",
+}
 """Effects that no scenario here has, and who tries them instead."""
 
 Record = Callable[[str, object], None]
