@@ -51,7 +51,7 @@ async def test_a_connect_that_was_under_way_is_cancelled(bluez: FakeBlueZ) -> No
 async def test_links_of_others_and_of_this_life_are_left_alone(bluez: FakeBlueZ) -> None:
     """A keyboard is no recorder; a recorder that is held now is not left over; other adapters are not asked about."""
     bluez.add_adapter("hci1", address="00:1A:7D:00:00:02")
-    bluez.advertise("AA:BB:CC:00:00:01", name="Keyboard", connected=True, Paired=Variant("b", True))
+    bluez.advertise("AA:BB:CC:00:00:01", name="Keyboard", connected=True, also={"Paired": Variant("b", True)})
     bluez.advertise(ONE, connected=True)
     bluez.advertise(TWO, hci="hci1", connected=True)
     assert await end_leftovers("hci0", is_ours=lambda address: address == ONE) == 0

@@ -311,7 +311,7 @@ async def test_a_recorder_that_lacks_something_is_not_forgotten_at_every_visit(b
 async def test_a_paired_recorder_is_not_forgotten(bluez: FakeBlueZ) -> None:
     """That would end the pairing, which only a person may."""
     async with hub() as gateway:
-        await gateway.sight(bluez, Paired=Variant("b", True))
+        await gateway.sight(bluez, also={"Paired": Variant("b", True)})
         with pytest.raises(GattError):
             await read_serial(gateway)
         assert "RemoveDevice" not in bluez.asked
@@ -348,7 +348,7 @@ async def test_a_recorder_that_demands_encryption_is_paired_and_remembered(bluez
 
         bluez.change = changed  # type: ignore[method-assign]  # what the recorder does when it is paired
         assert await read_serial(gateway) == b"SERIAL0001"
-        await gateway.sight(bluez, Paired=Variant("b", True))
+        await gateway.sight(bluez, also={"Paired": Variant("b", True)})
         bluez.add_characteristic(path, SERVICE, SERIAL_NUMBER, b"SERIAL0001")
         assert await read_serial(gateway) == b"SERIAL0001"
         assert bluez.asked.count("Pair") == 1

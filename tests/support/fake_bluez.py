@@ -140,7 +140,7 @@ class FakeBlueZ:
         name: str = "Bota Pin",
         rssi: int = -60,
         connected: bool = False,
-        **more: Variant,
+        also: Properties | None = None,
     ) -> str:
         """A device is heard for the first time, or again; gives its path."""
         path = f"/org/bluez/{hci}/dev_{address.replace(':', '_')}"
@@ -157,7 +157,7 @@ class FakeBlueZ:
                 "Paired": Variant("b", False),
                 "ServicesResolved": Variant("b", False),
                 "UUIDs": Variant("as", []),
-                **more,
+                **(also or {}),
             },
         )
         return path

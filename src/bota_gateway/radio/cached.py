@@ -8,7 +8,7 @@ minutes and never used again, so it is of no use to anybody.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import structlog
@@ -31,10 +31,12 @@ class Unowned:
     Args:
         adapter: Name by which ``book`` knows it.
         book: Knows which addresses are held, or about to be, and which were heard.
+        clock: The loop's time; a test may go ahead of it.
     """
 
-    def __init__(self, adapter: str, book: SightingBook) -> None:
+    def __init__(self, adapter: str, book: SightingBook, clock: Callable[[], float] | None = None) -> None:
         self._adapter = adapter
+        self._clock = clock or asyncio.get_running_loop().time
         self._book = book
         self._silent_since: dict[str, float] = {}
         """Loop time since which a device, by path, is not heard; only of those that may be dropped."""
@@ -56,7 +58,7 @@ class Unowned:
 
     def _due(self, devices: Mapping[str, Mapping[str, Any]]) -> list[str]:
         """Paths of those that were silent for long enough, the longest first."""
-        now = asyncio.get_running_loop().time()
+        now = self._clock()
         unowned = {path: str(device["Address"]) for path, device in devices.items() if is_unowned(device)}
         self._silent_since = {
             path: self._book.heard_at(self._adapter, address) or self._silent_since.get(path, now)

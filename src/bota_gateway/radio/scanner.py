@@ -298,10 +298,10 @@ class Scanner:
     def _note_silence(self) -> None:
         """Choose the next rung; it is climbed when the scan has stopped."""
         self.counters.silences += 1
-        self._troubled = True
         self._silent_s += self._quiet_s
         self._quiet_s = 0.0
         told = self._ladder.climbed is Rung.TELL
+        self._troubled = self._troubled or not told
         self._evidence = self._mender.evidence() if self._mender else None
         no_power = self._mender.why_no_power_cycle() if self._mender else "nothing here could do that"
         now = asyncio.get_running_loop().time()
