@@ -12,6 +12,7 @@ from pydantic import SecretStr
 
 from bota_gateway.cloud import BotaApi, BudgetLimits
 from bota_gateway.config import CloudSettings, Settings
+from bota_gateway.daemon.tidying import Tidying
 from bota_gateway.model import Binding, Custody, Membership, Recording
 from bota_gateway.sim.cloud import CloudOptions, EmulatedCloud
 from bota_gateway.spool import Spool
@@ -84,7 +85,7 @@ class Hub:
         return Registrar(self.spool, self.api, settings or Settings(), self.wall, rng=Random(1))
 
     @asynccontextmanager
-    async def running(self, *parts: Uploader | Registrar) -> AsyncIterator[None]:
+    async def running(self, *parts: Uploader | Registrar | Tidying) -> AsyncIterator[None]:
         """Parts at work (an uploader if none is named) until the block ends."""
         tasks = [asyncio.create_task(part.run()) for part in parts or (self.uploader(),)]
         try:

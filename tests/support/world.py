@@ -161,8 +161,18 @@ class World:
         return Settings.model_validate({name: {**base.get(name, {}), **sections.get(name, {})} for name in names})
 
     @asynccontextmanager
-    async def gateway(self, *, adapters: bool = True, **sections: Mapping[str, Any]) -> AsyncIterator[Running]:
-        """Run a gateway until the block ends; ``adapters=False`` leaves it those that its settings name."""
+    async def gateway(
+        self,
+        *,
+        adapters: bool = True,
+        now: Callable[[], float] | None = None,
+        clock_is_trusted: Callable[[], bool] = lambda: True,
+        **sections: Mapping[str, Any],
+    ) -> AsyncIterator[Running]:
+        """Run a gateway until the block ends; ``adapters=False`` leaves it those that its settings name.
+
+        ``now`` is the hub's clock, where it is not the cloud's.
+        """
         settings = self.settings(**sections)
         device = await self.air.adapter(ADAPTER) if adapters else None
         own = [Adapter(ADAPTER, None, *backends(device))] if device else None
@@ -170,8 +180,8 @@ class World:
             settings,
             SecretStr(self.cloud.api_key),
             adapters=own,
-            now=wall,
-            clock_is_trusted=lambda: True,
+            now=now or wall,
+            clock_is_trusted=clock_is_trusted,
             seed=1,
             story=self.story,
         )

@@ -11,6 +11,7 @@ from typing import Any, Final
 import structlog
 
 from bota_gateway.cloud.answers import CloudRecording
+from bota_gateway.cloud.const import EARLIEST_START
 from bota_gateway.config import Profile
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -24,8 +25,14 @@ class NewRecording:
     end_user_id: str
     started_at: int
     """Unix seconds; 0 = the recorder did not know, and then no time is sent."""
+
     duration_s: int
     metadata: Mapping[str, str | int]
+
+    @property
+    def start_is_known(self) -> bool:
+        """A recorder whose clock began at 0 when it was switched on knows as little as one that says 0."""
+        return self.started_at >= EARLIEST_START
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +46,7 @@ class Contract:
     def create_body(self, new: NewRecording) -> dict[str, Any]:
         """Body of ``POST /recordings``."""
         times = {}
-        if new.started_at:
+        if new.start_is_known:
             times = {"started_at": _iso(new.started_at), "ended_at": _iso(new.started_at + new.duration_s)}
         return _owners(new) | times | {"metadata": dict(new.metadata)}
 
@@ -72,7 +79,7 @@ class ContractE(Contract):
 
     def create_body(self, new: NewRecording) -> dict[str, Any]:
         """Body of ``POST /recordings``."""
-        time = {"recorded_at": _iso(new.started_at)} if new.started_at else {}
+        time = {"recorded_at": _iso(new.started_at)} if new.start_is_known else {}
         return _owners(new) | {"source": "device", "upload_method": "ble", "metadata": dict(new.metadata)} | time
 
     def complete_body(self, sha256: str) -> dict[str, Any] | None:

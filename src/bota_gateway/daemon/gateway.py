@@ -21,6 +21,7 @@ from bota_gateway.daemon.counts import keep_counts
 from bota_gateway.daemon.signs import Signs
 from bota_gateway.daemon.supervise import Down, keep_running
 from bota_gateway.daemon.systemd import ServiceManager
+from bota_gateway.daemon.tidying import Tidying
 from bota_gateway.errors import SpoolCorruptError, SpoolError, SpoolWriteError
 from bota_gateway.model import WallClock
 from bota_gateway.radio import PRESENT_S, Adapter, AdapterState, Radio, ScanTrouble, Tally
@@ -38,8 +39,6 @@ if TYPE_CHECKING:
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
-TIDY_EVERY_S = 600.0
-"""How often audio past its retention is looked for: retention counts in hours."""
 PROVE_EVERY_S = 15.0
 """How often a disk that refused a write is tried again: a card that stalls comes back within a minute."""
 DISK_PATIENCE_S = 600.0
@@ -197,7 +196,7 @@ class Gateway:
             "registrar": registrar.run,
             "counters": lambda: keep_counts(self._tally, self.spool),
             "status socket": StatusServer(settings.status.socket, answers.answer).run,
-            "housekeeping": self._tidy,
+            "housekeeping": Tidying(self.spool, self._now, settings.spool.retention_hours * 3600).run,
             **self._page(answers, report),
             "watchdog": Signs(self._manager, report, self._radio_is_known, lambda: self._supervisors).run,
         }
@@ -257,10 +256,3 @@ class Gateway:
         scanners = self._radio.scanners.values() if self._radio else ()
         troubles = self.failing.keys() - self._down.keys()
         return "radio" in self._down or bool(troubles) or any(scanner.counters.starts for scanner in scanners)
-
-    async def _tidy(self) -> None:
-        while True:
-            forgotten = await self.spool.forget_due(self._now(), self._settings.spool.retention_hours * 3600)
-            if forgotten:
-                log.info("audio_forgotten", recordings=forgotten)
-            await asyncio.sleep(TIDY_EVERY_S)

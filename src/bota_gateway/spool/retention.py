@@ -46,11 +46,13 @@ class Retention(Room):
         """Delete audio whose retention is over; give back of how many recordings.
 
         A recording whose deletion on its recorder was seen ``retention_s`` seconds before ``now`` or earlier is
-        forgotten. One that the cloud has had for that long is released: its recorder may be lost, or told to keep it.
+        forgotten; never sooner than that after the cloud took it, should the clock have been wrong at the deletion.
+        One that the cloud has had for that long is released: its recorder may be lost, or told to keep it.
         """
         rows = await self._db.read(
             """
-            SELECT id, state FROM recordings WHERE state = 'confirmed' AND confirmed_at <= ?1
+            SELECT id, state FROM recordings
+            WHERE state = 'confirmed' AND max(confirmed_at, coalesce(stored_at, 0)) <= ?1
             OR state IN ('stored', 'confirming') AND released_at IS NULL AND stored_at <= ?1 ORDER BY id
             """,
             (now - retention_s,),
