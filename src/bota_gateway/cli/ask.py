@@ -53,7 +53,7 @@ def _radio_counts(radio: dict[str, Any]) -> dict[str, str]:
     told: dict[str, list[str]] = {}
     for one in radio["counts"]:
         adapter = one["adapter"] or "Bluetooth"
-        told.setdefault(names.get(adapter, adapter), []).append(f"{one['count']} {one['name'].replace('_', ' ')}")
+        told.setdefault(names.get(adapter, adapter), []).append(f"{one['name'].replace('_', ' ')} {one['count']}")
     return {printable(adapter): ", ".join(counts) for adapter, counts in told.items()}
 
 
