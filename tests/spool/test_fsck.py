@@ -166,6 +166,22 @@ async def test_without_audio_only_the_journal_is_judged(whole: Path) -> None:
         assert not examine(whole).whole
 
 
+async def test_a_row_that_an_index_lacks_is_found_without_audio(whole: Path) -> None:
+    """It would wait for ever, unseen: an index of what waits is compared with its table by the quick look, too."""
+    with tampering(whole) as database:
+        query = "SELECT * FROM sqlite_master WHERE type = 'index' AND tbl_name = 'recordings' AND sql IS NOT NULL"
+        rows = list(database.execute(query))
+        database.execute("PRAGMA writable_schema = ON")
+        database.execute("DELETE FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL")
+    with tampering(whole) as database:  # knows of no index, so that none is kept up
+        database.execute("UPDATE recordings SET state = 'parked', next_attempt_at = 4711, cloud_id = 'other'")
+        database.execute("PRAGMA writable_schema = ON")
+        database.executemany("INSERT INTO sqlite_master VALUES (?, ?, ?, ?, ?)", rows)
+    assert rows
+    seen = examine(whole, with_audio=False)
+    assert any(fault.code is Wrong.DATABASE and "index" in fault.what for fault in seen.faults)
+
+
 async def test_damaged_audio_does_not_end_the_examination(whole: Path) -> None:
     """The recording whose bytes are gone is named, and the others are still read."""
     path = whole / DATABASE_NAME
