@@ -12,7 +12,19 @@ from bleak.exc import (
 from dbus_fast import AuthError
 
 from bota_gateway.errors import ConnectKind
-from bota_gateway.radio.classify import RULES, advise, back_off_s, classify, describe, is_link_loss, needs_pairing
+from bota_gateway.radio.classify import (
+    RULES,
+    SIGNS,
+    Sign,
+    advise,
+    back_off_s,
+    classify,
+    describe,
+    find_sign,
+    is_link_loss,
+    is_out_of_place,
+    needs_pairing,
+)
 
 FAILED = "org.bluez.Error.Failed"
 BUS = "org.freedesktop.DBus.Error"
@@ -91,6 +103,57 @@ def test_a_failure_is_recognised(error: BaseException, kind: ConnectKind) -> Non
     assert "\n" not in advise(error)
 
 
+@pytest.mark.parametrize("sign", SIGNS, ids=lambda sign: sign.said)
+def test_each_row_of_the_table_is_found_and_means_what_it_says(sign: Sign) -> None:
+    """None is hidden by one before it, whichever way round BlueZ says it; since 5.8x it adds words of its own."""
+    errors: list[BleakError]
+    if "." in sign.said:
+        name = sign.said + ("Something" if sign.said.endswith((".", "Authentication")) else "")
+        errors = [dbus(name), dbus(name, "words that mean nothing")]
+    else:
+        errors = [
+            dbus(FAILED, sign.said),
+            dbus(FAILED, f":{sign.said}:Some Words"),
+            BleakError(f"It said {sign.said}."),
+        ]
+    for error in errors:
+        assert find_sign(error) is sign
+        assert classify(error) is sign.kind
+        assert advise(error)
+
+
+BLUEZ_TEXTS = """
+br-connection-already-connected br-connection-page-timeout br-connection-profile-unavailable br-connection-sdp-search
+br-connection-create-socket br-connection-invalid-argument br-connection-adapter-not-powered
+br-connection-not-supported br-connection-bad-socket br-connection-memory-allocation br-connection-busy
+br-connection-concurrent-connection-limit br-connection-timeout br-connection-refused br-connection-aborted-by-remote
+br-connection-aborted-by-local br-connection-lmp-protocol-error br-connection-canceled br-connection-key-missing
+br-connection-unknown le-connection-invalid-arguments le-connection-adapter-not-powered le-connection-not-supported
+le-connection-already-connected le-connection-bad-socket le-connection-memory-allocation le-connection-busy
+le-connection-refused le-connection-create-socket le-connection-timeout le-connection-concurrent-connection-limit
+le-connection-abort-by-remote le-connection-abort-by-local le-connection-link-layer-protocol-error
+le-connection-gatt-browsing le-connection-key-missing le-connection-unknown
+""".split()  # noqa: SIM905 - forty quoted words are harder to compare with that file
+"""All of BlueZ's src/error.h, as of August 2026."""
+
+PERMANENT = {"invalid-argument", "invalid-arguments", "not-supported", "sdp-search"}
+"""What no row needs: they are defects of a program, or of BR/EDR only."""
+
+
+@pytest.mark.parametrize("text", BLUEZ_TEXTS)
+def test_every_text_of_bluez_has_a_row(text: str) -> None:
+    """Its list is known; what it adds, and no row fits, is taken for transient."""
+    sign = find_sign(dbus(FAILED, text))
+    assert sign is not None
+    assert ("." in sign.said) == (text.split("-", 2)[2] in PERMANENT)
+
+
+def test_what_nothing_fits_is_transient() -> None:
+    """The shortest wait but for the adapter's, and harmless advice."""
+    assert find_sign(BleakError("something that nobody has seen yet")) is None
+    assert classify(BleakError("something that nobody has seen yet")) is ConnectKind.TRANSIENT
+
+
 @pytest.mark.parametrize("kind", ConnectKind)
 def test_every_kind_has_its_back_off_and_advice(kind: ConnectKind) -> None:
     """Back-off starts at the kind's own figure, never shrinks, and ends at its ceiling."""
@@ -167,6 +230,14 @@ def test_want_of_pairing_is_recognised() -> None:
     assert needs_pairing(dbus("org.bluez.Error.NotPermitted", "Not paired"))
     assert not needs_pairing(BleakGATTProtocolError(0x03))
     assert not needs_pairing(dbus("org.bluez.Error.NotPermitted", "Notify not permitted"))
+
+
+def test_services_that_were_moved_are_recognised() -> None:
+    """ATT's answers from a wrong handle, and bleak's own loss of a path; not a recorder's own refusals."""
+    assert is_out_of_place(BleakGATTProtocolError(0x01))
+    assert is_out_of_place(KeyError("/org/bluez/hci0/dev_C0_FF_EE_00_00_01/service000a"))
+    assert not is_out_of_place(BleakGATTProtocolError(0x80))
+    assert not is_out_of_place(BleakGATTProtocolError(0x05))
 
 
 @pytest.mark.parametrize("error", [TimeoutError(), EOFError(), AssertionError(), BleakError(), dbus(FAILED)], ids=repr)

@@ -5,7 +5,7 @@ since 5.8x BlueZ may send ``:le-connection-busy:words for people`` where it sent
 versions sent the words of errno (``Host is down``). The ``-connection-`` texts are those of BlueZ's src/error.h.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -75,59 +75,136 @@ PERMISSION_ADVICE: Final = (
 )
 VERSION_ADVICE: Final = "Install BlueZ 5.55 or newer; 5.66 is the oldest that is tested."
 
-_BY_DBUS_NAME: Final[Mapping[str, ConnectKind]] = {
-    "org.bluez.Error.AlreadyConnected": ConnectKind.BUSY,
-    "org.bluez.Error.AuthenticationCanceled": ConnectKind.AUTHENTICATION,
-    "org.bluez.Error.AuthenticationFailed": ConnectKind.AUTHENTICATION,
-    "org.bluez.Error.AuthenticationRejected": ConnectKind.AUTHENTICATION,
-    "org.bluez.Error.AuthenticationTimeout": ConnectKind.AUTHENTICATION,
-    "org.bluez.Error.Busy": ConnectKind.BUSY,
-    "org.bluez.Error.ConnectionAttemptFailed": ConnectKind.TRANSIENT,
-    "org.bluez.Error.DoesNotExist": ConnectKind.GONE,
-    # A connect by somebody else, or by an earlier life of ours, is pending (bleak-retry-connector issue 226).
-    "org.bluez.Error.InProgress": ConnectKind.BUSY,
-    "org.bluez.Error.NotAuthorized": ConnectKind.AUTHENTICATION,
-    "org.bluez.Error.NotPermitted": ConnectKind.AUTHENTICATION,
-    "org.bluez.Error.NotReady": ConnectKind.ADAPTER_DOWN,
-    "org.freedesktop.DBus.Error.AccessDenied": ConnectKind.ADAPTER_DOWN,
-    "org.freedesktop.DBus.Error.Disconnected": ConnectKind.ADAPTER_DOWN,
-    # bluetoothd died or restarted under us.
-    "org.freedesktop.DBus.Error.NameHasNoOwner": ConnectKind.ADAPTER_DOWN,
-    "org.freedesktop.DBus.Error.NoReply": ConnectKind.ADAPTER_DOWN,
-    "org.freedesktop.DBus.Error.ServiceUnknown": ConnectKind.ADAPTER_DOWN,
-    "org.freedesktop.DBus.Error.TimedOut": ConnectKind.ADAPTER_DOWN,
-    # The device object went away: removed by BlueZ, or by a bluetoothd that started anew.
-    "org.freedesktop.DBus.Error.UnknownMethod": ConnectKind.GONE,
-    "org.freedesktop.DBus.Error.UnknownObject": ConnectKind.GONE,
-}
 
-_BY_TEXT: Final[tuple[tuple[str, ConnectKind], ...]] = (
-    ("connection-adapter-not-powered", ConnectKind.ADAPTER_DOWN),
-    ("no route to host", ConnectKind.ADAPTER_DOWN),
-    ("host is unreachable", ConnectKind.ADAPTER_DOWN),
-    ("adapter '", ConnectKind.ADAPTER_DOWN),  # bleak: adapter 'hci0' not found
-    ("requires bluez", ConnectKind.ADAPTER_DOWN),
-    ("connection-concurrent-connection-limit", ConnectKind.NO_SLOTS),
-    ("connection-memory-allocation", ConnectKind.NO_SLOTS),
-    ("too many links", ConnectKind.NO_SLOTS),
-    ("cannot allocate memory", ConnectKind.NO_SLOTS),
-    ("connection limit exceeded", ConnectKind.NO_SLOTS),
-    ("connection slot", ConnectKind.NO_SLOTS),  # remote adapters: "No free connection slot", "no more ... slots"
-    ("no more slots", ConnectKind.NO_SLOTS),
-    ("available connection", ConnectKind.NO_SLOTS),
-    ("connection-key-missing", ConnectKind.AUTHENTICATION),
-    ("not paired", ConnectKind.AUTHENTICATION),
-    ("connection-busy", ConnectKind.BUSY),
-    ("connection-already-connected", ConnectKind.BUSY),
-    ("connection-refused", ConnectKind.BUSY),  # the peer has no room for another central
-    ("device or resource busy", ConnectKind.BUSY),
-    ("already in progress", ConnectKind.BUSY),
-    ("page-timeout", ConnectKind.TIMEOUT),
-    ("connection-timeout", ConnectKind.TIMEOUT),
-    ("connection timed out", ConnectKind.TIMEOUT),
-    ("host is down", ConnectKind.TIMEOUT),
-    ("device '", ConnectKind.GONE),  # bleak: device 'dev_AA_...' not found
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """One thing that BlueZ, the bus or bleak says, and what it means."""
+
+    said: str
+    """Part of the text, in lower case; or, with dots in it, the beginning of a D-Bus error's name."""
+    kind: ConnectKind
+
+    def fits(self, name: str, text: str) -> bool:
+        """Whether an error of this name ("" for none) and text, in lower case, says so."""
+        return name.startswith(self.said) if "." in self.said else self.said in text
+
+
+def _signs(kind: ConnectKind, *said: str) -> tuple[Sign, ...]:
+    return tuple(Sign(one, kind) for one in said)
+
+
+SIGNS: Final = (
+    # -- texts: what BlueZ's src/error.h calls le-connection-* and br-connection-*, or errno's words for the same
+    *_signs(
+        ConnectKind.ADAPTER_DOWN,
+        "connection-adapter-not-powered",  # EHOSTUNREACH
+        "no route to host",
+        "host is unreachable",
+        "network is down",  # ENETDOWN: no power, before anything was tried
+        "no such device",  # ENODEV: the controller is gone
+        "adapter '",  # bleak: adapter 'hci0' not found
+        "requires bluez",  # bleak
+    ),
+    *_signs(
+        ConnectKind.NO_SLOTS,
+        "connection-concurrent-connection-limit",  # EMLINK
+        "too many links",
+        "connection limit exceeded",
+        "connection-memory-allocation",  # ENOMEM
+        "cannot allocate memory",
+        "connection slot",  # remote adapters: "No free connection slot", "no more ... slots"
+        "no more slots",
+        "available connection",
+    ),
+    *_signs(
+        ConnectKind.AUTHENTICATION,
+        "connection-key-missing",  # EBADE: one side has forgotten the pairing
+        "invalid exchange",
+        "permission denied",  # EACCES: the security that was asked for could not be had
+        "not paired",
+    ),
+    *_signs(
+        ConnectKind.BUSY,
+        "connection-busy",  # EBUSY
+        "device or resource busy",
+        "connection-already-connected",  # EALREADY, EISCONN
+        "already in progress",
+        "already connected",
+        "connection-refused",  # ECONNREFUSED: the peer has no room for another central
+        "connection refused",
+    ),
+    *_signs(
+        ConnectKind.TIMEOUT,
+        "connection-page-timeout",  # EHOSTDOWN
+        "host is down",
+        "connection-timeout",  # ETIMEDOUT
+        "connection timed out",
+    ),
+    *_signs(
+        ConnectKind.TRANSIENT,
+        "connection-abort",  # -by-local, -by-remote, and br-connection-aborted-by-...: interference, or a lost packet
+        "connection abort",
+        "connection reset",
+        "connection-canceled",  # the link fell while its making was not yet answered; or somebody else's Disconnect
+        "-protocol-error",  # link layer or LMP
+        "connection-gatt-browsing",
+        "connection-create-socket",  # EIO; clears by itself
+        "connection-bad-socket",
+        "connection-unknown",
+        "connection-profile-unavailable",  # BlueZ took it for a BR/EDR device, by what little it had heard
+    ),
+    *_signs(ConnectKind.GONE, "device '"),  # bleak: device 'dev_AA_...' not found
+    # -- names
+    *_signs(
+        ConnectKind.BUSY,
+        "org.bluez.Error.AlreadyConnected",
+        "org.bluez.Error.Busy",
+        # A connect by somebody else, or by an earlier life of ours, is pending (bleak-retry-connector issue 226).
+        "org.bluez.Error.InProgress",
+    ),
+    *_signs(
+        ConnectKind.AUTHENTICATION,
+        "org.bluez.Error.Authentication",  # Canceled, Failed, Rejected, Timeout
+        "org.bluez.Error.AgentNotAvailable",
+        "org.bluez.Error.NotAuthorized",
+        "org.bluez.Error.NotPermitted",
+    ),
+    *_signs(
+        ConnectKind.ADAPTER_DOWN,
+        "org.bluez.Error.NotReady",
+        "org.bluez.Error.NoSuchAdapter",
+        "org.freedesktop.DBus.Error.AccessDenied",
+        "org.freedesktop.DBus.Error.Disconnected",
+        # bluetoothd died, restarted under us, or can't be started.
+        "org.freedesktop.DBus.Error.NameHasNoOwner",
+        "org.freedesktop.DBus.Error.NoReply",
+        "org.freedesktop.DBus.Error.NoServer",
+        "org.freedesktop.DBus.Error.ServiceUnknown",
+        "org.freedesktop.DBus.Error.Spawn.",
+        "org.freedesktop.DBus.Error.TimedOut",
+        "org.freedesktop.DBus.Error.Timeout",
+        "org.freedesktop.systemd1.",
+    ),
+    *_signs(
+        ConnectKind.GONE,
+        "org.bluez.Error.DoesNotExist",
+        # The device object went away: removed by BlueZ, or by a bluetoothd that started anew.
+        "org.freedesktop.DBus.Error.UnknownMethod",
+        "org.freedesktop.DBus.Error.UnknownInterface",
+        "org.freedesktop.DBus.Error.UnknownObject",
+    ),
+    *_signs(
+        ConnectKind.TRANSIENT,
+        "org.bluez.Error.ConnectionAttemptFailed",
+        "org.bluez.Error.BREDR.ProfileUnavailable",  # since 5.8x, as connection-profile-unavailable
+        "org.bluez.Error.NotAvailable",
+        "org.bluez.Error.NotConnected",
+        "org.bluez.Error.NotSupported",
+        "org.bluez.Error.InvalidArguments",
+        "org.bluez.Error.Failed",  # after its text had its say
+    ),
 )
+"""The one table of what errors mean; the first that fits counts, and what fits none is transient."""
 
 _SECURITY_CODES: Final = frozenset(
     {
@@ -150,29 +227,34 @@ _OUT_OF_PLACE_CODES: Final = frozenset(
 """What a recorder answers to a read or write of what is something else, or nothing, there now."""
 
 _LINK_GONE_TEXTS: Final = ("not connected", "disconnected", "service discovery has not been performed")
-_LINK_GONE_NAMES: Final = frozenset(
-    name
-    for name, kind in _BY_DBUS_NAME.items()
-    if kind in {ConnectKind.GONE, ConnectKind.ADAPTER_DOWN} and not name.endswith("AccessDenied")
-) | {"org.bluez.Error.NotConnected"}
+_LINK_GONE_NAMES: Final = (
+    "org.bluez.Error.NotConnected",
+    *(
+        sign.said
+        for sign in SIGNS
+        if "." in sign.said
+        and sign.kind in {ConnectKind.GONE, ConnectKind.ADAPTER_DOWN}
+        and not sign.said.endswith("AccessDenied")
+    ),
+)
 
 
 def classify(error: BaseException) -> ConnectKind:
     """The kind of a failed connect, scan or disconnect; transient when nothing says otherwise."""
-    for guess in _guesses(error):
-        if guess is not None:
-            return guess
-    return ConnectKind.TRANSIENT
+    by_type = _by_type(error)
+    if by_type is not None:
+        return by_type
+    sign = find_sign(error)
+    return ConnectKind.TRANSIENT if sign is None else sign.kind
 
 
-def _guesses(error: BaseException) -> Iterator[ConnectKind | None]:
-    """From the most to the least certain."""
-    yield _by_type(error)
-    if isinstance(error, BleakError):
-        text = describe(error).lower()
-        yield next((kind for part, kind in _BY_TEXT if part in text), None)
-    if isinstance(error, BleakDBusError):
-        yield _BY_DBUS_NAME.get(error.dbus_error)
+def find_sign(error: BaseException) -> Sign | None:
+    """The row of the table that fits what the error says."""
+    if not isinstance(error, BleakError):
+        return None
+    name = error.dbus_error if isinstance(error, BleakDBusError) else ""
+    text = describe(error).lower()
+    return next((sign for sign in SIGNS if sign.fits(name, text)), None)
 
 
 def _by_type(error: BaseException) -> ConnectKind | None:
@@ -217,7 +299,7 @@ def is_link_loss(error: BaseException) -> bool:
 
     When bluetoothd dies, bleak calls no disconnected callback: the first failing call is all there is to see.
     """
-    if isinstance(error, BleakDBusError) and error.dbus_error in _LINK_GONE_NAMES:
+    if isinstance(error, BleakDBusError) and error.dbus_error.startswith(_LINK_GONE_NAMES):
         return True
     if isinstance(error, BleakError):
         text = describe(error).lower()
