@@ -20,17 +20,24 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="die at all points of tests/custody, also where nothing changed since the one before",
     )
+    parser.addoption("--kill-seed", default="1", help="makes another plan of kills for tests/system/test_kills.py")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Says at how many points the gateway died, and the figures of tests that count something."""
+    """Says at how many points the gateway died, in which states it was killed, and what other tests counted."""
     counts = Counter[str]()
     for report in (*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")):
-        counts.update({name: count for name, count in report.user_properties if name.startswith("crash_")})
+        counts.update({name: count for name, count in report.user_properties if name.startswith(("crash_", "kill"))})
         for name, told in report.user_properties:
             if name == "figures":
                 terminalreporter.write_line(str(told))
-    if counts:
+    if counts["kills"]:
+        states = {name.removeprefix("killed_at "): times for name, times in counts.most_common() if " " in name}
+        struck = ", ".join(f"{state} {times}" for state, times in states.items())
+        terminalreporter.write_line(
+            f"kills of the running daemon: {counts['kills']}; how often something was in each state then: {struck}"
+        )
+    if counts["crash_points"]:
         terminalreporter.write_line(
             f"crash points: {counts['crash_points']:,} enumerated, {counts['crash_runs']:,} that differ were died at, "
             f"{counts['crash_twice']:,} of them twice"

@@ -5,9 +5,11 @@ import json
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from bota_gateway.config import SpoolSettings
 from bota_gateway.errors import GatewayError, SpoolCorruptError
@@ -24,6 +26,9 @@ SPOOL_FILES = (DATABASE_NAME, f"{DATABASE_NAME}-wal")
 """What a killed gateway leaves; the log of shared memory does not exist, as the spool locks others out."""
 
 
+LOG_HEADER_BYTES = 32
+
+
 def held_by(serial: str, stored: StoredRecording, wearer: str | None = None) -> Held:
     """A recorder's recording as evidence."""
     return Held(serial, stored.file_id, stored.started_at, stored.sha256, wearer, sealed=stored.p10)
@@ -31,20 +36,34 @@ def held_by(serial: str, stored: StoredRecording, wearer: str | None = None) -> 
 
 def cloud_copies(cloud: EmulatedCloud) -> list[CloudCopy]:
     """Every recording of the emulated cloud, its object's digest taken from the bytes on disk."""
-    return [
-        CloudCopy(
-            id=made.id,
-            status=made.status.value,
-            complete=made.status not in UPLOADABLE,
-            end_user_id=made.end_user_id,
-            serial=_text(made.metadata.get("serial_number")),
-            file_id=_text(made.metadata.get("device_file_id")),
-            started_at=_number(made.metadata.get("started_at")),
-            said_sha256=_text(made.metadata.get("sha256")),
-            stored_sha256=digest_of(cloud.object_path(made.id)),
-        )
-        for made in cloud.recordings.values()
-    ]
+    return [copy_of(asdict(made), digest_of(cloud.object_path(made.id))) for made in cloud.recordings.values()]
+
+
+def copies_in(state: Mapping[str, Any]) -> list[CloudCopy]:
+    """The same of a cloud in another process, from what it says of itself (``GET /_sim/state``)."""
+    objects = {stored["key"]: stored for stored in state["objects"]}
+    return [copy_of(made, _newest(made, objects)) for made in state["recordings"]]
+
+
+def _newest(made: Mapping[str, Any], objects: Mapping[str, Any]) -> str | None:
+    stored = [objects[upload["key"]] for upload in made["uploads"] if upload["key"] in objects]
+    return max(stored, key=lambda one: int(one["version"]))["sha256"] if stored else None
+
+
+def copy_of(made: Mapping[str, Any], stored_sha256: str | None) -> CloudCopy:
+    """A recording of the emulated cloud as evidence."""
+    metadata = made["facts"].get("metadata") or {}
+    return CloudCopy(
+        id=made["id"],
+        status=str(made["status"]),
+        complete=made["status"] not in UPLOADABLE,
+        end_user_id=made["end_user_id"],
+        serial=_text(metadata.get("serial_number")),
+        file_id=_text(metadata.get("device_file_id")),
+        started_at=_number(metadata.get("started_at")),
+        said_sha256=_text(metadata.get("sha256")),
+        stored_sha256=stored_sha256,
+    )
 
 
 def is_in(cloud: EmulatedCloud, stored: StoredRecording) -> bool:
@@ -69,24 +88,54 @@ def copy_spool(source: Path, target: Path) -> None:
 
 
 def copy_database(source: Path, target: Path) -> None:
-    """Only what SQLite needs."""
-    for name in SPOOL_FILES:
-        if (source / name).exists():
-            shutil.copyfile(source / name, target / name)
+    """Only what SQLite needs, as it was at one moment, though a gateway in another process goes on writing.
+
+    What a checkpoint writes into the database meanwhile stands in the log, too, as long as that is not begun anew.
+    """
+    database, log = SPOOL_FILES
+    while True:
+        began = _head_of(source / log)
+        for name in (database, log):
+            (target / name).unlink(missing_ok=True)
+            if (source / name).exists():
+                shutil.copyfile(source / name, target / name)
+        if _head_of(source / log) == began:
+            return
+
+
+def _head_of(log: Path) -> bytes:
+    """The header of SQLite's log, which changes whenever that begins anew (sqlite.org/fileformat2.html, 4.1)."""
+    try:
+        with log.open("rb") as file:
+            return file.read(LOG_HEADER_BYTES)
+    except FileNotFoundError:
+        return b""
 
 
 def on_disk(directory: Path, serial: str, file_id: str) -> tuple[OnDisk, ...]:
     """The rows that a restart at this moment would find, read from a copy by SQLite alone."""
+    with _copied(directory) as database:
+        rows = database.execute(
+            "SELECT state, sha256 FROM recordings WHERE serial = ? AND file_id = ? ORDER BY take", (serial, file_id)
+        ).fetchall()
+    return tuple(OnDisk(Custody(state), sha256) for state, sha256 in rows)
+
+
+def states_on_disk(directory: Path) -> list[Custody]:
+    """The state of every recording that a restart at this moment would find; none where there is no spool yet."""
+    with _copied(directory) as database:
+        try:
+            return [Custody(state) for (state,) in database.execute("SELECT state FROM recordings")]
+        except sqlite3.OperationalError:
+            return []  # its tables were not made yet
+
+
+@contextmanager
+def _copied(directory: Path) -> Iterator[sqlite3.Connection]:
     with tempfile.TemporaryDirectory(dir=directory.parent) as temporary:
         copy_database(directory, Path(temporary))
-        database = sqlite3.connect(Path(temporary, DATABASE_NAME))
-        try:
-            rows = database.execute(
-                "SELECT state, sha256 FROM recordings WHERE serial = ? AND file_id = ? ORDER BY take", (serial, file_id)
-            ).fetchall()
-        finally:
-            database.close()
-    return tuple(OnDisk(Custody(state), sha256) for state, sha256 in rows)
+        with closing(sqlite3.connect(Path(temporary, DATABASE_NAME))) as database:
+            yield database
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ import asyncio
 import json
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -96,11 +96,12 @@ def _fits(line: str, name: str, fields: Mapping[str, object]) -> bool:
 
 
 @asynccontextmanager
-async def program(*arguments: str | Path, env: Mapping[str, str] | None = None) -> AsyncIterator[Program]:
+async def program(
+    *arguments: str | Path, env: Mapping[str, str] | None = None, command: Sequence[str | Path] = (COMMAND,)
+) -> AsyncIterator[Program]:
     """Start ``bota-gateway`` with these arguments; killed at the end of the block if it still runs then."""
     process = await asyncio.create_subprocess_exec(
-        str(COMMAND),
-        *map(str, arguments),
+        *map(str, (*command, *arguments)),
         env=clean_environment(**(env or {})),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,

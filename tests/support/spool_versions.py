@@ -37,9 +37,11 @@ def make_version_1(directory: Path, recordings: Sequence[Old] = EXAMPLES) -> Non
     database.executescript(
         f"BEGIN; {setup.schema(1)}; PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = 1; COMMIT;"
     )
-    database.execute(
-        "INSERT INTO recorders (serial, address, first_seen_at, last_seen_at, last_visit_at) VALUES ('S', '', 5, 5, 5)"
-    )
+    if recordings:
+        database.execute(
+            "INSERT INTO recorders (serial, address, first_seen_at, last_seen_at, last_visit_at)"
+            " VALUES ('S', '', 5, 5, 5)"
+        )
     for number, old in enumerate(recordings, start=1):
         database.execute(
             """

@@ -44,8 +44,9 @@ class Witness:
         self.told: list[Told] = []
         self.events: list[Mapping[str, object]] = []
         self.log: list[str] = []
-        self.secrets: dict[str, str] = {cloud.api_key: "the API key"}
-        self._keep_secrets()
+        self.secrets: dict[str, str] = {}
+        """Each secret, and what it is."""
+        spy_on_secrets(cloud, self.secrets.__setitem__)
 
     # -- recordings ----------------------------------------------------------------------------------------------------
 
@@ -65,15 +66,7 @@ class Witness:
 
     def heard(self, recorder: SimRecorder, request: att.ATT_Write_Request) -> None:
         """A write reaches a recorder: if it is a word about a recording, note what is true at this moment."""
-        firmware = recorder.firmware
-        words = {firmware.handles[uuids.TRANSFER_CONTROL], firmware.handles[uuids.RECORDING_TRANSFER]}
-        if request.attribute_handle not in words:
-            return
-        try:
-            command = decode_command(request.attribute_value)
-        except DecodeError:
-            return
-        if (about := _about(recorder, command)) is not None:
+        if (about := word_about(recorder, request)) is not None:
             word, file_id, stored = about
             self.told.append(
                 Told(
@@ -120,26 +113,41 @@ class Witness:
             logging.getLogger().removeHandler(libraries)
             structlog.configure(**before)
 
-    # -- secrets -------------------------------------------------------------------------------------------------------
 
-    def _keep_secrets(self) -> None:
-        """Note every credential that the cloud hands out."""
-        issue, make = self._cloud.urls.issue, self._cloud.world.ids.make
+def spy_on_secrets(cloud: EmulatedCloud, keep: Callable[[str, str], object]) -> None:
+    """Tell of every credential that the cloud hands out: what it is like, and what it is."""
+    keep(cloud.api_key, "the API key")
+    issue, make = cloud.urls.issue, cloud.world.ids.make
 
-        def issued(*args: Any, **options: Any) -> str:
-            url = issue(*args, **options)
-            self.secrets[httpx.URL(url).params["X-Amz-Signature"]] = "the signature of an upload URL"
-            return url
+    def issued(*args: Any, **options: Any) -> str:
+        url = issue(*args, **options)
+        keep(httpx.URL(url).params["X-Amz-Signature"], "the signature of an upload URL")
+        return url
 
-        def made(prefix: str, *args: Any) -> str:
-            value = make(prefix, *args)
-            if prefix == "up":
-                self.secrets[value] = "an upload token"
-            return value
+    def made(prefix: str, *args: Any) -> str:
+        value = make(prefix, *args)
+        if prefix == "up":
+            keep(value, "an upload token")
+        return value
 
-        # Spies on these instances alone: the emulator has no other way to tell.
-        self._cloud.urls.issue = issued  # type: ignore[method-assign]  # see above
-        self._cloud.world.ids.make = made  # type: ignore[method-assign, assignment]  # see above
+    # Spies on these instances alone: the emulator has no other way to tell.
+    cloud.urls.issue = issued  # type: ignore[method-assign]  # see above
+    cloud.world.ids.make = made  # type: ignore[method-assign, assignment]  # see above
+
+
+def word_about(
+    recorder: SimRecorder, request: att.ATT_Write_Request
+) -> tuple[Word, str, StoredRecording | None] | None:
+    """The word about a recording that a write is, its file id, and what the recorder has under it."""
+    firmware = recorder.firmware
+    words = {firmware.handles[uuids.TRANSFER_CONTROL], firmware.handles[uuids.RECORDING_TRANSFER]}
+    if request.attribute_handle not in words:
+        return None
+    try:
+        command = decode_command(request.attribute_value)
+    except DecodeError:
+        return None
+    return _about(recorder, command)
 
 
 def _about(recorder: SimRecorder, command: Command) -> tuple[Word, str, StoredRecording | None] | None:
