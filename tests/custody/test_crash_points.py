@@ -20,6 +20,7 @@ AGAIN, AGAIN_WITHIN = 17, 60
 ELSEWHERE = {
     "spool prove": "needs a failing disk: tests/spool/test_crash.py dies around it",
     "spool count": "needs an adapter in trouble: tests/spool/test_crash.py dies around it",
+    "spool pause": "needs a person: tests/spool/test_crash.py dies around it",
 }
 """Effects that no scenario here has, and who tries them instead."""
 

@@ -77,5 +77,5 @@ def test_steps_that_promise_something_are_durable(arc: Arc) -> None:
 def test_each_step_is_in_the_table_or_about_recorders() -> None:
     """A new step must say which states it may be taken from."""
     without = {step for step in Step if not sources_of(step)}
-    assert without == OF_RECORDERS | {Step.SWEEP, Step.PROVE, Step.COUNT}
-    assert without & DURABLE == {Step.PROVE}
+    assert without == OF_RECORDERS | {Step.SWEEP, Step.PROVE, Step.COUNT, Step.PAUSE}
+    assert without & DURABLE == {Step.PROVE, Step.PAUSE}

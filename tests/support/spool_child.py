@@ -140,6 +140,8 @@ async def scenario(directory: Path, probe: Probe) -> None:
         spool._db.health = Health(healthy=False)  # as after a failed write
         await spool.prove_durable()
         await spool.keep_counters({("DC:A6:32:00:00:01", "scan_restarts"): 3, ("", "bluetooth_losses"): 1})
+        await spool.pause("radio")
+        await spool.resume("radio")
         await spool.reconcile(SERIAL, [entry(2, started_at=1002), entry(3, started_at=1003)], complete=True)
         await spool.begin_receiving(second.id)
         await spool.store_audio(second.id, noise(AUDIO_ROW_BYTES + 1))

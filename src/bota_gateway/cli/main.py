@@ -24,6 +24,8 @@ _COMMANDS = {
     "why": "why",
     "tail": "tail",
     "retry": "ask",
+    "pause": "pause",
+    "resume": "pause",
     "export": "export",
     "fsck": "fsck",
     "doctor": "doctor.command",

@@ -54,7 +54,7 @@ def _cause(cause: dict[str, Any]) -> None:
 def _overview(answer: dict[str, Any]) -> None:
     if not any(answer.values()):
         click.echo("Nothing is held up.")
-    for cause in answer["cloud"]:
+    for cause in answer["gateway"]:
         _cause(cause)
     for one in answer["recorders"]:
         _told(one)

@@ -18,6 +18,7 @@ from bota_gateway.cloud import BotaApi, Pause
 from bota_gateway.config import Settings
 from bota_gateway.daemon import clock
 from bota_gateway.daemon.counts import keep_counts
+from bota_gateway.daemon.pausing import Pausing
 from bota_gateway.daemon.signs import Signs
 from bota_gateway.daemon.supervise import Down, keep_running
 from bota_gateway.daemon.systemd import ServiceManager
@@ -93,6 +94,7 @@ class Gateway:
         self._uploader: Uploader | None = None
         self._api: BotaApi | None = None
         self.page: StatusPage | None = None
+        self._pausing: Pausing | None = None
 
     @property
     def failing(self) -> dict[str, Down | ScanTrouble]:
@@ -118,6 +120,11 @@ class Gateway:
     def pauses(self) -> list[Pause]:
         """Why the cloud is not asked now; empty when it is."""
         return self._api.budget.pauses() if self._api else []
+
+    @property
+    def paused(self) -> Mapping[str, float]:
+        """What a person has paused, and since when."""
+        return self._pausing.since if self._pausing else {}
 
     @property
     def cloud_answered(self) -> bool:
@@ -158,9 +165,12 @@ class Gateway:
             BotaApi(self._settings.cloud, self._key, self._now) as api,
         ):
             self._tally = Tally(await self.spool.counters())
+            self._pausing = Pausing(self.spool, await self.spool.paused())
             try:
                 async with asyncio.TaskGroup() as parts:
-                    tasks = [parts.create_task(part, name=name) for name, part in self._parts(api).items()]
+                    tasks = [
+                        parts.create_task(part, name=name) for name, part in self._parts(api, self._pausing).items()
+                    ]
                     tasks.append(parts.create_task(self._mind_the_disk(), name="disk"))
                     self._supervisors = tasks
                     self.ready.set()
@@ -182,17 +192,17 @@ class Gateway:
                 raise lost from None
         log.info("gateway_stopped")
 
-    def _parts(self, api: BotaApi) -> dict[str, Any]:
+    def _parts(self, api: BotaApi, pausing: Pausing) -> dict[str, Any]:
         settings = self._settings
         self._api = api
         self._uploader = uploader = Uploader(self.spool, api, settings.cloud, self._now, platform.node(), rng=self._rng)
         registrar = Registrar(self.spool, api, settings, self._now, rng=self._rng)
         report = Report(self.spool, self._now, self)
         may_confirm = settings.recorders.confirm == "after_stored"
-        answers = Answers(self.spool, self._now, self, report, self._story, may_confirm=may_confirm)
+        answers = Answers(self.spool, self._now, self, report, self._story, pausing, may_confirm=may_confirm)
         runs: dict[str, Callable[[], Awaitable[None]]] = {
-            "radio": lambda: self._once_durable(self._listen),
-            "uploader": lambda: self._once_durable(uploader.run),
+            "radio": lambda: pausing.obeying("radio", lambda: self._once_durable(self._listen)),
+            "uploader": lambda: pausing.obeying("uploads", lambda: self._once_durable(uploader.run)),
             "registrar": registrar.run,
             "counters": lambda: keep_counts(self._tally, self.spool),
             "status socket": StatusServer(settings.status.socket, answers.answer).run,
@@ -255,4 +265,5 @@ class Gateway:
         """Whether the radio scans, or has said why not."""
         scanners = self._radio.scanners.values() if self._radio else ()
         troubles = self.failing.keys() - self._down.keys()
-        return "radio" in self._down or bool(troubles) or any(scanner.counters.starts for scanner in scanners)
+        silent = "radio" in self._down or "radio" in self.paused
+        return silent or bool(troubles) or any(scanner.counters.starts for scanner in scanners)

@@ -48,11 +48,13 @@ class Step(StrEnum):
     SWEEP = "sweep"
     PROVE = "prove"
     COUNT = "count"
+    PAUSE = "pause"
 
 
 DURABLE = frozenset(
     {
         Step.RECOVER,
+        Step.PAUSE,
         Step.RECONCILE,
         Step.CAPTURE,
         Step.INTEND_CREATE,

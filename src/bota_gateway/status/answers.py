@@ -9,7 +9,7 @@ from bota_gateway.errors import StatusError
 from bota_gateway.model import Custody, RecorderRecord, Recording, WallClock
 from bota_gateway.spool import Spool
 from bota_gateway.status.catalogue import LEVELS
-from bota_gateway.status.live import Live
+from bota_gateway.status.live import Live, Pauses
 from bota_gateway.status.naming import named
 from bota_gateway.status.report import Report
 from bota_gateway.status.story import KEPT, Story, Wanted
@@ -18,17 +18,29 @@ from bota_gateway.status.why import Why
 Asked = Mapping[str, Any]
 """A question: its name under ``ask``, and what it needs."""
 
+PAUSABLE = ("radio", "uploads")
+"""Parts that a person may let rest."""
+
 
 class Answers:
     """Answers each question by its name."""
 
     def __init__(
-        self, spool: Spool, now: WallClock, live: Live, report: Report, story: Story, *, may_confirm: bool
+        self,
+        spool: Spool,
+        now: WallClock,
+        live: Live,
+        report: Report,
+        story: Story,
+        pauses: Pauses,
+        *,
+        may_confirm: bool,
     ) -> None:
         self._spool = spool
         self._now = now
         self._live = live
         self._story = story
+        self._pauses = pauses
         self._causes = Why(spool, now, live, may_confirm=may_confirm)
         self._by_name: dict[str, Callable[[Asked], Awaitable[object]]] = {
             "status": lambda _asked: report.status(),
@@ -38,6 +50,8 @@ class Answers:
             "audio": self._audio,
             "retry": self._retry,
             "why": self._why,
+            "pause": self._pause,
+            "resume": self._resume,
             "happenings": self._happenings,
             "follow": self._follow,
         }
@@ -154,6 +168,16 @@ class Answers:
     async def _named(self, asked: Asked) -> Recording:
         return named(await self._spool.recordings(), str(asked.get("recording")))
 
+    # -- what a person may stop ------------------------------------------------------------------------------------
+
+    async def _pause(self, asked: Asked) -> dict[str, float]:
+        await self._pauses.pause(_part(asked))
+        return dict(self._live.paused)
+
+    async def _resume(self, asked: Asked) -> dict[str, float]:
+        await self._pauses.resume(_part(asked))
+        return dict(self._live.paused)
+
     # -- the story -------------------------------------------------------------------------------------------------
 
     async def _happenings(self, asked: Asked) -> list[dict[str, Any]]:
@@ -171,6 +195,13 @@ def _wanted(asked: Asked) -> tuple[int, Wanted]:
     if not lines.isdecimal():
         raise _bad_question(f"{lines!r} is no number of lines.", "Give a number from 0 on.")
     return int(lines), Wanted(**filters)
+
+
+def _part(asked: Asked) -> str:
+    part = str(asked.get("part"))
+    if part not in PAUSABLE:
+        raise _bad_question(f"{part!r} can't be paused.", "Only: " + ", ".join(PAUSABLE) + ".")
+    return part
 
 
 def _bad_question(message: str, remedy: str) -> StatusError:

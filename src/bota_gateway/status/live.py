@@ -100,6 +100,16 @@ class Heard:
     """Heard so lately that it is in range."""
 
 
+class Pauses(Protocol):
+    """Lets parts rest; the daemon provides it."""
+
+    async def pause(self, part: str) -> None:
+        """Let a part rest."""
+
+    async def resume(self, part: str) -> None:
+        """Let it work again."""
+
+
 class Live(Protocol):
     """What is under way right now, beside what stands in the spool; the daemon provides it."""
 
@@ -118,6 +128,10 @@ class Live(Protocol):
     @property
     def cloud_answered(self) -> bool:
         """Whether any answer of the cloud came since the start."""
+
+    @property
+    def paused(self) -> Mapping[str, float]:
+        """Parts that a person has paused, each with the Unix time of it."""
 
     @property
     def heard(self) -> Mapping[str, Heard]:

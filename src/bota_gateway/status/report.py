@@ -57,12 +57,14 @@ class Report:
         problems = self._problems(usage)
         parked = usage.counts.get(Custody.PARKED, 0)
         needs_human = parked or usage.set_aside or any(pause.code in _FOR_A_HUMAN for pause in self._live.pauses)
-        health = "failing" if problems else "attention" if needs_human else "waiting" if pauses else "ok"
+        by_hand = "paused" if self._live.paused else "ok"
+        health = "failing" if problems else "attention" if needs_human else "waiting" if pauses else by_hand
         return {
             "health": health,
             "summary": ", ".join(self._summary(usage, problems)),
             "problems": problems + [_told(path.name, _set_aside(path)) for path in usage.set_aside],
             "pauses": pauses,
+            "paused": dict(self._live.paused),
             "links": links,
             "uploads": [self._upload(upload) for upload in self._live.uploads],
             "counts": {state.value: count for state, count in usage.counts.items()},
@@ -111,6 +113,7 @@ class Report:
             yield f"{parked} parked"
         yield f"cloud {self._cloud()}"
         yield from (f"{problem['part']} in trouble: {str(problem['message']).rstrip('.')}" for problem in problems)
+        yield from (f"{part} paused by hand" for part in self._live.paused)
         if usage.set_aside:
             yield "a damaged spool set aside"
 

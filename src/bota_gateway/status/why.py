@@ -52,6 +52,11 @@ class Reason(StrEnum):
 
     Check the serial on its back, bring it near and charge it; bota-gateway recorders lists who was met.
     """
+    BY_HAND = "paused_by_hand"
+    """Somebody paused it.
+
+    Let it work again: bota-gateway resume.
+    """
     QUEUED = "upload_queued"
     """Others are uploaded before it.
 
@@ -117,7 +122,9 @@ class Why:
             if code := row.parked_reason or row.waiting_for:
                 by_code[code, row.state is Custody.PARKED].append(row)
         return {
-            "cloud": [asdict(cause) for cause in self._cloud()],
+            "gateway": [
+                asdict(cause) for cause in (*self._by_hand("radio"), *self._by_hand("uploads"), *self._cloud())
+            ],
             "recorders": [
                 _told(serial, None, None, causes)
                 for serial, causes in recorders.items()
@@ -150,7 +157,7 @@ class Why:
         if row.state in _AT_RECORDER:
             here = own or [Cause(about, _AT_RECORDER[row.state], since=await self._since(row))]
             return here + self._of_recorder(await self._spool.recorder(row.key.serial))
-        causes = [*own, *self._cloud(), *self._parts(_OF_CLOUD)]
+        causes = [*own, *self._by_hand("uploads"), *self._cloud(), *self._parts(_OF_CLOUD)]
         return causes or [self._uploading(about, row)]
 
     def _settled(self, row: Recording) -> str | None:
@@ -194,6 +201,7 @@ class Why:
             return [Cause(about, "It is being visited now.")]
         causes = list(self._parts(self._live.failing.keys() - _OF_CLOUD - _OF_NEITHER))
         heard = self._live.heard.get(record.address)
+        causes += self._by_hand("radio")
         if not causes and (heard is None or not heard.present):
             causes.append(self._not_heard(about, record, None if heard is None else heard.rssi))
         if record.waiting_for is not None:
@@ -220,6 +228,10 @@ class Why:
         return None if record.next_visit_at is None else max(0.0, record.next_visit_at - self._now())
 
     # -- the gateway ---------------------------------------------------------------------------------------------------
+
+    def _by_hand(self, part: str) -> Iterator[Cause]:
+        if (since := self._live.paused.get(part)) is not None:
+            yield Cause(f"the {part}", "Paused by hand.", Reason.BY_HAND, since, None, remedy(Reason.BY_HAND))
 
     def _cloud(self) -> Iterator[Cause]:
         clock = asyncio.get_running_loop().time()
