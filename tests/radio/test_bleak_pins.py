@@ -2,7 +2,9 @@
 
 import asyncio
 import inspect
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,8 +24,10 @@ from bleak.exc import BleakDBusError, BleakDeviceNotFoundError, BleakError
 from dbus_fast import Message, MessageType
 
 from bota_gateway.errors import ConnectKind
+from bota_gateway.radio.bluez import forget_what_bleak_believes
 from bota_gateway.radio.classify import classify, is_link_loss
 from bota_gateway.radio.const import CONNECT_S, MTU_DEFAULT, RSSI_UNKNOWN
+from support.fake_bluez import FakeBlueZ, system_bus
 from support.virtual_time import virtual_time
 
 PATH = "/org/bluez/hci0/dev_C0_FF_EE_00_00_01"
@@ -269,3 +273,31 @@ async def test_a_disconnect_without_an_end_times_out(bus: type[FakeBus]) -> None
     with pytest.raises(TimeoutError):
         await connected.disconnect()
     assert asyncio.get_running_loop().time() == pytest.approx(1010)
+
+
+async def test_bleak_drops_what_it_believes_when_its_bus_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one manager of a loop has its bus under ``_bus``; without it all is forgotten, and watchers are told."""
+    if shutil.which("dbus-daemon") is None:
+        pytest.skip("needs dbus-daemon")
+    async with system_bus(tmp_path, monkeypatch) as address, FakeBlueZ(address) as bluez:
+        bluez.add_adapter()
+        path = bluez.advertise("C0:FF:EE:00:00:01", connected=True)
+        manager = await bluez_manager.get_global_bluez_manager()
+        assert manager.is_connected(path)
+        told = asyncio.Event()
+        manager.add_device_watcher(
+            path, lambda connected: None if connected else told.set(), lambda _path, _value: None
+        )
+        forget_what_bleak_believes()
+        await told.wait()
+        assert not manager.is_connected(path)
+        assert (await bluez_manager.get_global_bluez_manager()).is_connected(path), "asked anew"
+
+
+def test_forgetting_is_harmless_where_bleak_has_asked_nothing_yet() -> None:
+    """A bluetoothd may go before the first scan."""
+
+    async def forget() -> None:
+        forget_what_bleak_believes()
+
+    asyncio.run(forget())
