@@ -303,12 +303,14 @@ def _codes() -> Iterator[tuple[str, str, str]]:
     """Code, what happened, what to do: the most telling places first."""
     modules = [ast.parse(path.read_text("utf-8")) for path in sorted((ROOT / "src" / "bota_gateway").rglob("*.py"))]
     for module in modules:
+        for node in ast.walk(module):
+            if isinstance(node, ast.ClassDef) and any(ast.unparse(base) == "StrEnum" for base in node.bases):
+                yield from _codes_of_enum(node)
+    for module in modules:
         said = _said(module)
         for node in ast.walk(module):
             if isinstance(node, ast.Call):
                 yield from _code_of_call(node, said)
-            elif isinstance(node, ast.ClassDef) and any(ast.unparse(base) == "StrEnum" for base in node.bases):
-                yield from _codes_of_enum(node)
     for wire_code, line in WIRE_ERRORS.items():
         yield transfer_code(wire_code), line.meaning, _RETRY[line.retry]
     for thing in vars(errors).values():

@@ -19,7 +19,7 @@ from bota_gateway.sim.options import RecorderOptions, ResultsOn, Sha, StoredReco
 from bota_gateway.sim.recorder import SimRecorder
 from bota_gateway.sim.virtual_radio import VirtualRadio
 from bota_gateway.spool import Happened
-from bota_gateway.sync.pull import EMPTY
+from bota_gateway.sync.reasons import Why
 from support.spooling import happened
 from support.sync_hub import hub_with, stored
 
@@ -347,7 +347,7 @@ async def test_a_recording_without_a_byte_is_parked(tmp_path: Path) -> None:
     ):
         await hub.visited(SERIAL)
         empty, other = await hub.spool.recordings()
-        assert (empty.state, empty.parked_reason) == (Custody.PARKED, EMPTY)
+        assert (empty.state, empty.parked_reason) == (Custody.PARKED, Why.EMPTY)
         assert other.state is Custody.CONFIRMED
         assert (recorder.acknowledged, recorder.seen.confirms) == ([TWO], [TWO])
 

@@ -22,6 +22,7 @@ from bota_gateway.cloud.const import (
     URL_MARGIN_S,
 )
 from bota_gateway.cloud.hygiene import Target, UrlRefusedError, checked_target
+from bota_gateway.cloud.s3_codes import Why
 from bota_gateway.cloud.transport import NEVER_SENT, Answer, exchange, read_capped
 from bota_gateway.errors import CloudProtocolError, CloudUnreachableError
 
@@ -83,7 +84,7 @@ class ObjectStore:
             return PutOutcome(PutKind.RETRY, "cloud_host_not_allowed", str(error))
         lifetime = lifetime_of(ticket)
         if lifetime is not None and self._clock.now() >= lifetime[1]:
-            return PutOutcome(PutKind.EXPIRED, "cloud_url_expired", "the upload URL expired before it was used")
+            return PutOutcome(PutKind.EXPIRED, Why.URL_EXPIRED, "the upload URL expired before it was used")
         try:
             return _judge(await self._send(target, ticket, body, size_bytes), self._clock.now())
         except CloudUnreachableError as error:
@@ -152,13 +153,13 @@ def _classify(status: int, name: str, said: bytes) -> tuple[PutKind, str]:
     if 200 <= status < 300:
         return PutKind.STORED, "s3_stored"
     if name in _EXPIRED_CODES or (status in {400, 403} and b"expired" in said):
-        return PutKind.EXPIRED, "cloud_url_expired"
+        return PutKind.EXPIRED, Why.URL_EXPIRED
     if status == 403 and b"not yet valid" in said:
-        return PutKind.UNKNOWN, "cloud_url_not_yet_valid"  # clocks of the API and S3 differ: time heals it
+        return PutKind.UNKNOWN, Why.URL_NOT_YET_VALID  # clocks of the API and S3 differ: time heals it
     if status == 413 or name in _PERMANENT_CODES:
-        code = {"EntityTooLarge": "s3_too_large", "NoSuchBucket": "s3_no_bucket"}.get(name, "s3_refused")
-        return PutKind.REFUSED, "s3_too_large" if status == 413 else code
+        code = {"EntityTooLarge": Why.TOO_LARGE, "NoSuchBucket": Why.NO_BUCKET}.get(name, Why.REFUSED)
+        return PutKind.REFUSED, Why.TOO_LARGE if status == 413 else code
     if name in _TRANSPORT_CODES or status in {408, 411, 429} or status >= 500:
-        return PutKind.RETRY, "s3_unavailable"
-    code = "s3_redirected" if 300 <= status < 400 else "s3_refused"
-    return PutKind.RENEW, "s3_signature_refused" if name == "SignatureDoesNotMatch" else code
+        return PutKind.RETRY, Why.UNAVAILABLE
+    code = Why.REDIRECTED if 300 <= status < 400 else Why.REFUSED
+    return PutKind.RENEW, Why.SIGNATURE_REFUSED if name == "SignatureDoesNotMatch" else code

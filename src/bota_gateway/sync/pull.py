@@ -31,14 +31,12 @@ from bota_gateway.spool import Spool
 from bota_gateway.sync.const import PROGRESS_EVERY_S, QUIET_S, SETTLE_S, TRANSFER_TRIES
 from bota_gateway.sync.patience import Patience
 from bota_gateway.sync.progress import LinkProgress
+from bota_gateway.sync.reasons import Why
 from bota_gateway.sync.schedule import RECORDING_BACKOFF
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
-EMPTY: Final = "recording_empty"
-"""A transfer of no bytes: nothing a cloud could keep, and no proof that there was nothing. See :meth:`Puller.pull`."""
-
-QUARANTINE: Final = frozenset({"transfer_sha_mismatch"})
+QUARANTINE: Final = frozenset({Why.SHA_MISMATCH})
 """Failures that, met twice, need a human: the CRC passes, yet the recorder says that these are not the bytes."""
 
 
@@ -192,7 +190,7 @@ class Transfer:
             raise TransferError(outcome.message, retry=TransferRetry(outcome.retry), code=outcome.code)
         if outcome.empty:
             await self._stop(stream, self.receiver.abort())
-            raise TransferError("The recorder sent no audio at all.", retry=TransferRetry.NEVER, code=EMPTY)
+            raise TransferError("The recorder sent no audio at all.", retry=TransferRetry.NEVER, code=Why.EMPTY)
         return outcome
 
     async def _take_packets(self, stream: NotificationStream) -> Complete | Failed:

@@ -77,5 +77,55 @@ class Reason(StrEnum):
     """
 
 
+class Why(StrEnum):
+    """Why a recording is parked before it is captured: only a human can help, and its recorder keeps it."""
+
+    EMPTY = "recording_empty"
+    """Its transfer has no byte: nothing a cloud could keep, and no proof that there was nothing.
+
+    Look at it with the vendor's app. If there is nothing to be had, delete it there; if there is, retry.
+    """
+    SHA_MISMATCH = "transfer_sha_mismatch"
+    """The CRC passes, and the recorder says that these are not the bytes: twice, or it is not parked.
+
+    Retry once. If it stays: pull it with the vendor's app, and report the recorder's firmware.
+    """
+    TOO_LONG = "transfer_too_long"
+    """More than ``wire.max_recording_bytes`` came, without an end.
+
+    If recordings that long are possible, raise wire.max_recording_bytes, then retry. Else restart the recorder first.
+    """
+    UNKNOWN_COMMAND = "transfer_device_error_0x01"
+    """The recorder does not know the command.
+
+    Restart the recorder, then retry. If it stays: report its firmware, and pull it with the vendor's app.
+    """
+    UNKNOWN_ID = "transfer_device_error_0x03"
+    """The recorder does not accept the recording's id.
+
+    Restart the recorder, then retry. If it stays: report its firmware, and pull it with the vendor's app.
+    """
+    STORAGE_FULL = "transfer_device_error_0x10"
+    """The recorder's storage is full, and it gives this recording no more.
+
+    Let other recordings be pulled and deleted first, or make room with the vendor's app, then retry.
+    """
+    NO_STORAGE_KEY = "transfer_device_error_0x14"
+    """The recording exists, but the recorder can't unlock its storage key.
+
+    Charge and restart the recorder, then retry. If it stays, only the vendor can help.
+    """
+    TOKEN_EXPIRED = "transfer_device_error_0x21"  # noqa: S105 - a code
+    """The recorder's own token has expired.
+
+    Connect the recorder to the vendor's app, which renews it, then retry.
+    """
+    NEEDS_V2 = "transfer_needs_v2"
+    """The recorder gives this recording only by version 2 of the protocol, which this gateway does not speak.
+
+    Pull it with the vendor's app.
+    """
+
+
 NOT_SERVED = frozenset({Reason.STRANGER, Reason.DENIED, Reason.NOT_ALLOWED})
 """Recorders that are none of ours: looked at again after ``visits.stranger_recheck_s``, not when they come by."""

@@ -13,7 +13,7 @@ class Why(StrEnum):
     CREATE_UNKNOWN = "upload_create_unknown"
     """The answer to create was lost; it is looked for before it is tried again.
 
-    Nothing: it settles itself. With cloud.ambiguous_create = park: look for it in the dashboard, then retry.
+    If it is parked (cloud.ambiguous_create = park): look for it in the dashboard, then retry. Else it settles itself.
     """
     SAME_CAPTURE = "upload_same_capture"
     """It is a recording that was captured before: its recorder has listed it anew, with another start say.
