@@ -11,6 +11,7 @@ GatewayError                      code and remedy, always
 │   └── SpoolWriteError               the disk refused a write
 ├── RadioError                    radio_*: an adapter, a connection, a GATT operation
 │   ├── AdapterError                  no adapter, powered off, gone, bluetoothd not there
+│   │   └── DeafAdapterError              it hears nothing, whatever is tried
 │   ├── ConnectError                  classified by ``kind``
 │   ├── LinkLostError                 the link ended while something was under way
 │   ├── GattError                     a read, write or subscription was refused or timed out
@@ -121,6 +122,16 @@ class AdapterError(RadioError):
 
     code = "radio_no_adapter"
     remedy = "Check with: bluetoothctl list; rfkill list bluetooth; systemctl status bluetooth."
+
+
+class DeafAdapterError(AdapterError):
+    """An adapter hears nothing although there is something to hear, and nothing that was tried helped."""
+
+    code = "radio_adapter_deaf"
+    remedy = (
+        "Take the hub's power away for ten seconds: onboard radios have no other reset. Unplug a USB adapter for ten "
+        "seconds. If it repeats, use another adapter."
+    )
 
 
 class ConnectKind(StrEnum):

@@ -12,6 +12,7 @@ from bota_gateway.radio.adapters import Adapter, discover_adapters
 from bota_gateway.radio.const import ADAPTERS_CHECK_S, SCAN_RETRY_LONGEST_S, SCAN_RETRY_S
 from bota_gateway.radio.opening import BUMBLE, driven
 from bota_gateway.radio.scanner import ScanTrouble
+from bota_gateway.radio.tally import Count, Tally
 from bota_gateway.radio.watch import BlueZWatch, News
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -29,15 +30,17 @@ class Keeper:
         settings: Which adapters.
         use: Has one used.
         heed: Told of BlueZ's deaths and returns, and of changes among its adapters.
+        tally: Where losses are counted of those that BlueZ does not drive.
     """
 
-    def __init__(self, settings: RadioSettings, use: Use, heed: Heed) -> None:
+    def __init__(self, settings: RadioSettings, use: Use, heed: Heed, tally: Tally) -> None:
         self._driven = tuple(name for name in settings.adapters if name.startswith(BUMBLE))
         others = tuple(name for name in settings.adapters if name not in self._driven)
         self._of_bluez = settings.model_copy(update={"adapters": others})
         self._uses_bluez = bool(others) or not self._driven
         self._use = use
         self._heed = heed
+        self._tally = tally
         self._hopes: set[str] = set()
         """Adapters in use, or tried for the first time. Without any, there is no radio."""
         self._known: set[str | None] = set()
@@ -64,8 +67,10 @@ class Keeper:
         wait = SCAN_RETRY_S
         while True:
             began = asyncio.get_running_loop().time()
+            was_there = False
             try:
                 async with driven(name) as adapter:
+                    was_there = True
                     self._hopes.add(name)
                     self.troubles.pop(name, None)
                     await self._in_use(adapter)
@@ -74,6 +79,8 @@ class Keeper:
                 error = _adapter_error(failure)
                 if error is None:
                     raise
+            if was_there:
+                self._tally.add(name, Count.ADAPTER_LOSSES)
             self._give_up_hope(name, error)
             if asyncio.get_running_loop().time() - began > SCAN_RETRY_LONGEST_S:
                 wait = SCAN_RETRY_S

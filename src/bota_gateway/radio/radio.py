@@ -53,7 +53,7 @@ class Radio:
         """By name of the adapter."""
         for adapter in adapters or ():
             self._add(adapter)
-        self._keeper = Keeper(settings, self._using, self._heed) if adapters is None else None
+        self._keeper = Keeper(settings, self._using, self._heed, self._tally) if adapters is None else None
         self._bluetooth_lost = False
         self._tasks: asyncio.TaskGroup
         """There while `run` runs."""
@@ -94,7 +94,6 @@ class Radio:
         finally:
             task.cancel()
             del self._stations[station.adapter.name]
-            self._tally.add(station.key, Count.ADAPTER_LOSSES)
             station.close()
 
     def _heed(self, news: News, told: str) -> None:

@@ -5,7 +5,7 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Protocol
 
 import structlog
 from bleak import BleakScanner
@@ -13,7 +13,7 @@ from bleak.backends.device import BLEDevice
 from bleak.backends.scanner import AdvertisementData
 from bleak.exc import BleakError
 
-from bota_gateway.errors import AdapterError
+from bota_gateway.errors import AdapterError, DeafAdapterError
 from bota_gateway.radio.adapters import Adapter, find_again
 from bota_gateway.radio.bounded import bounded, uninterrupted
 from bota_gateway.radio.classify import BACKEND_FAILURES, advise, classify, describe
@@ -32,11 +32,6 @@ from bota_gateway.radio.ladder import Evidence, Ladder, Rung
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 Heard = Callable[[BLEDevice, AdvertisementData], None]
-
-_DEAF_REMEDY: Final = (
-    "Take the hub's power away for ten seconds: onboard radios have no other reset. Unplug a USB adapter for ten "
-    "seconds. If it repeats, use another adapter."
-)
 
 
 @dataclass(slots=True)
@@ -331,16 +326,20 @@ class Scanner:
     def _tell(self, mender: Mender) -> None:
         silent_s = round(self._silent_s)
         if self._evidence is None or not self._evidence.certain:
-            log.warning("nobody_heard", silent_s=silent_s, advice=_DEAF_REMEDY, **self.named)
+            log.warning("nobody_heard", silent_s=silent_s, advice=DeafAdapterError.remedy, **self.named)
             return
         mender.told()
-        error = AdapterError(
-            f"{self._adapter.label} hears nothing, although {self._evidence.reason}; nothing that was tried helped.",
-            code="radio_adapter_deaf",
-            remedy=_DEAF_REMEDY,
+        error = DeafAdapterError(
+            f"{self._adapter.label} hears nothing, although {self._evidence.reason}; nothing that was tried helped."
         )
         self._deaf = ScanTrouble(error, asyncio.get_running_loop().time() + self._ladder.patience)
-        log.error("adapter_deaf", silent_s=silent_s, reason=self._evidence.reason, advice=_DEAF_REMEDY, **self.named)
+        log.error(
+            "adapter_deaf",
+            silent_s=silent_s,
+            reason=self._evidence.reason,
+            advice=DeafAdapterError.remedy,
+            **self.named,
+        )
 
     def _note_failure(self, error: Exception) -> float:
         """Log it; returns the seconds to wait."""

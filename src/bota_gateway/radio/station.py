@@ -92,7 +92,7 @@ class Station:
     @property
     def key(self) -> str:
         """What its counters go by."""
-        return self.adapter.address or self.adapter.name
+        return (self.adapter.on_bluez and self.adapter.address) or self.adapter.name
 
     def state(self) -> AdapterState:
         """How it is, for status."""
