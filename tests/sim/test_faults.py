@@ -1,7 +1,12 @@
+import random
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bota_gateway.protocol.packets import encode_data
 from bota_gateway.sim.faults import PACKET_KINDS, Fault, FaultKind, Faults
+from bota_gateway.sim.spoil import spoil
 
 packet_faults = st.builds(
     Fault,
@@ -46,3 +51,12 @@ def test_a_fault_fires_only_where_it_belongs() -> None:
     assert faults.take(FaultKind.GATT_STALL, at=3) is not None
     assert faults.take(FaultKind.WRONG_CRC, recording="aa") is not None
     assert faults.take(FaultKind.WRONG_CRC, recording="aa") is None
+
+
+@pytest.mark.parametrize("second", sorted(PACKET_KINDS))
+@pytest.mark.parametrize("first", sorted(PACKET_KINDS))
+def test_several_faults_may_hit_one_packet(first: FaultKind, second: FaultKind) -> None:
+    """What one fault adds without a payload is nothing for the next one to spoil."""
+    rng = random.Random(1)
+    for packet in spoil(first, encode_data(3, b"payload"), rng):
+        assert spoil(second, packet, rng) or second is FaultKind.DROP

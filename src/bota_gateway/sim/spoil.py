@@ -15,11 +15,11 @@ def spoil(kind: FaultKind, packet: bytes, rng: random.Random) -> list[bytes]:
 
     Args:
         kind: What happens to it; a kind that changes no packet leaves it as it is.
-        packet: Header and payload.
+        packet: Header and payload; what has no payload was put there by another fault, and stays as it is.
         rng: Chooses the bit to flip, in the payload.
     """
     spoiler = _SPOILERS.get(kind)
-    return [packet] if spoiler is None else spoiler(packet, rng)
+    return [packet] if spoiler is None or len(packet) <= DATA_HEADER else spoiler(packet, rng)
 
 
 def _flipped(packet: bytes, rng: random.Random) -> bytes:
