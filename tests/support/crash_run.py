@@ -60,7 +60,7 @@ class Outcome:
 def run(scenario: Scenario, *deaths: Death, marking: bool = False) -> Outcome:
     """One run from the start to the end, on virtual time, in one thread. The same every time."""
     with (
-        _garbage_kept(),
+        garbage_kept(),
         tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as directory,
         asyncio.Runner(loop_factory=OneThreadLoop) as runner,
     ):
@@ -68,7 +68,7 @@ def run(scenario: Scenario, *deaths: Death, marking: bool = False) -> Outcome:
 
 
 @contextmanager
-def _garbage_kept() -> Iterator[None]:
+def garbage_kept() -> Iterator[None]:
     """A run is short: looking for cycles meanwhile would cost a tenth of it."""
     gc.disable()
     try:

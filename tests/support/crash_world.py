@@ -12,15 +12,18 @@ import asyncio
 import functools
 import hashlib
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
 import pytest
+from httpcore._async import http11
 from pydantic import SecretStr
 
 import bota_gateway.spool.ballast
@@ -31,13 +34,14 @@ from bota_gateway.cloud import api, transport
 from bota_gateway.config import Settings
 from bota_gateway.daemon import Gateway
 from bota_gateway.model import Custody, Recording
+from bota_gateway.radio.bumble_backend import backends
 from bota_gateway.sim.cloud import CloudOptions
 from bota_gateway.sim.faults import Fault
 from bota_gateway.sim.options import Group, RecorderOptions, StoredRecording
 from bota_gateway.sim.virtual_radio import VirtualRadio
 from bota_gateway.spool import Spool
 from bota_gateway.status.server import Answer, StatusServer
-from support.doors import Pending, WatchedRecorder, WatchedTransport, watch_statements, watched_adapter
+from support.doors import Classes, Pending, WatchedRecorder, WatchedTransport, watch_statements, watched_adapter
 from support.effects import Effects, Moment, Point
 from support.evidence import Evidence
 from support.gathering import SPOOL_FILES, cloud_copies, copy_spool, diagnostics, digest_of, files_of, spool_facts
@@ -193,7 +197,7 @@ class World:
         self.life.gateway.stop()
         await self.life.task
         self.life.effects.over = True
-        self.air.remove(self.life.adapter)
+        self._leave_air(self.life.adapter)
         return rests
 
     async def _begin(self) -> None:
@@ -202,12 +206,11 @@ class World:
         effects = Effects(self._deaths.pop(0) if self._deaths else None, self._die)
         if self._marking:
             effects.noted = self._mark
-        device = await self.air.adapter(name)
         spool = self._spool_of(number)
         gateway = Gateway(
             self._settings(spool),
             SecretStr(self.cloud.api_key),
-            adapters=[watched_adapter(name, device, effects, self._pending)],
+            adapters=[watched_adapter(name, await self._join_air(name), effects, self._pending)],
             now=self.now,
             clock_is_trusted=lambda: True,
             seed=number,
@@ -215,6 +218,14 @@ class World:
         self._died.clear()
         task = asyncio.create_task(self._run(gateway, effects), name=f"life-{number}")
         self.lives.append(Life(name, spool, effects, MemoryBackend(self.network), gateway, task))
+
+    async def _join_air(self, name: str) -> Classes:
+        """An adapter, as bleak's classes see it."""
+        return backends(await self.air.adapter(name))
+
+    def _leave_air(self, name: str) -> None:
+        """An adapter is gone without a word."""
+        self.air.remove(name)
 
     async def _run(self, gateway: Gateway, effects: Effects) -> None:
         LIFE.set(self.life)
@@ -237,7 +248,7 @@ class World:
         """As a SIGKILL at this very moment."""
         copy_spool(self.life.spool, self._spool_of(len(self.lives) + 1))
         self.life.backend.cut()
-        self.air.remove(self.life.adapter)
+        self._leave_air(self.life.adapter)
         self._pending.clear()
         self._died.set()
 
@@ -357,7 +368,11 @@ class World:
             patch.setattr(api, "make_client", client)
             patch.setattr(api, "system_trust", _trust)
             patch.setattr(StatusServer, "run", _serve_nobody)
-            patch.setitem(sys.modules, "trio", None)  # httpcore tries to import it at every lock, which takes its time
+            patch.setattr(tempfile, "tempdir", str(self.directory.parent))  # the cloud syncs, too
+            for missing in ("trio", "sniffio"):  # httpcore tries to import them at every lock, which takes its time
+                patch.setitem(sys.modules, missing, None)
+            # Connections that are idle grow old by the loop's clock, not by how long the run takes.
+            patch.setattr(http11, "time", SimpleNamespace(monotonic=asyncio.get_running_loop().time))
             for room in (bota_gateway.spool.receiving, bota_gateway.spool.reading):
                 patch.setattr(room, "AUDIO_ROW_BYTES", AUDIO_ROW_BYTES)
             patch.setattr(bota_gateway.upload.tools, "PIECE_BYTES", AUDIO_ROW_BYTES)

@@ -14,11 +14,11 @@ from bleak.args import SizedBuffer
 from bleak.backends.characteristic import BleakGATTCharacteristic
 from bleak.backends.client import BaseBleakClient
 from bleak.backends.descriptor import BleakGATTDescriptor
+from bleak.backends.scanner import BaseBleakScanner
 from bumble import att
 from bumble.device import Device
 
 from bota_gateway.radio import Adapter
-from bota_gateway.radio.bumble_backend import backends
 from bota_gateway.sim.recorder import SimRecorder
 from support.effects import Effect, Effects, Moment, route, subscribed, written
 from support.memory_net import MemoryBackend
@@ -92,13 +92,15 @@ class _WatchedAnswer(httpx.AsyncByteStream):
 
 # -- GATT --------------------------------------------------------------------------------------------------------------
 
+Classes = tuple[type[BaseBleakScanner], type[BaseBleakClient]]
+
 Pending = dict[str, Effect]
 """The write that is on its way to each recorder, by address: ATT has one at a time."""
 
 
-def watched_adapter(name: str, device: Device, effects: Effects, pending: Pending) -> Adapter:
-    """An adapter on the virtual radio whose writes are effects."""
-    scanner, client = backends(device)
+def watched_adapter(name: str, classes: Classes, effects: Effects, pending: Pending) -> Adapter:
+    """An adapter of these scanner and client classes whose writes are effects."""
+    scanner, client = classes
 
     async def watch(address: str, kind: str, write: Callable[[], Any]) -> None:
         effect = pending[address.upper()] = effects.begin(kind)

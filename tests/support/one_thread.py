@@ -5,6 +5,9 @@ still waits for a turn of the loop, and cancelling them still does not undo what
 """
 
 import asyncio
+import itertools
+import math
+import selectors
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
@@ -13,18 +16,72 @@ from typing import Any, NoReturn, TypeVar
 import aiosqlite.core
 import pytest
 
-from support.virtual_time import VirtualTimeLoop
+from support.virtual_time import JumpingSelector, VirtualTimeLoop
 
 T = TypeVar("T")
 
 
-class OneThreadLoop(VirtualTimeLoop):
-    """Virtual time, an executor without threads, and no way out of the process."""
+class _NobodyElse(JumpingSelector):
+    """Nothing outside of the loop can ever wake it, so nothing is asked of the system."""
 
-    def __init__(self) -> None:
+    def __init__(self, most_turns: int | None) -> None:
         super().__init__()
+        self._turns_left = most_turns or math.inf
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        """Lets the clock pass the time."""
+        self._turns_left -= 1
+        if self._turns_left == 0:
+            raise RuntimeError("This would never end.")
+        if timeout is None:
+            raise RuntimeError("Nothing is scheduled: the run would hang for ever.")
+        if timeout > 0:
+            self.passed += timeout
+        return []
+
+
+class _NumberedTask(asyncio.Task[Any]):
+    """Task groups and waits keep tasks in sets: by their addresses, each run would cancel them in another order."""
+
+    def __init__(self, work: Any, *, number: int, **more: Any) -> None:
+        self.number = number  # wanted at once: asyncio puts each new task into a set
+        super().__init__(work, **more)
+
+    def __hash__(self) -> int:
+        return self.number
+
+
+class _NumberedFuture(asyncio.Future[Any]):
+    """As a task."""
+
+    number: int
+
+    def __hash__(self) -> int:
+        return self.number
+
+
+class OneThreadLoop(VirtualTimeLoop):
+    """Virtual time, an executor without threads, and no way out of the process.
+
+    Args:
+        most_turns: Turns of the loop after which it takes it that the run would never end; None for any number.
+    """
+
+    def __init__(self, *, most_turns: int | None = None) -> None:
+        super().__init__(_NobodyElse(most_turns))
         self.refused: list[str] = []
         """Ways out that somebody tried to go."""
+        self._numbers = itertools.count()
+        self.set_task_factory(self._numbered_task)
+
+    def create_future(self) -> "asyncio.Future[Any]":
+        """A future whose place in a set is the same in every run."""
+        future = _NumberedFuture(loop=self)
+        future.number = next(self._numbers)
+        return future
+
+    def _numbered_task(self, _loop: object, work: Any, **more: Any) -> "asyncio.Task[Any]":
+        return _NumberedTask(work, loop=self, number=next(self._numbers), **more)
 
     def _refuse(self, way: str) -> NoReturn:
         self.refused.append(way)

@@ -41,8 +41,8 @@ virtual_time = pytest.mark.virtual_time
 """Decorator: runs an async test on a `VirtualTimeLoop`."""
 
 
-class _JumpingSelector(selectors.DefaultSelector):
-    """Instead of waiting for ``timeout`` seconds, lets the loop's clock pass them."""
+class JumpingSelector(selectors.DefaultSelector):
+    """A loop's selector: instead of waiting for ``timeout`` seconds, lets the loop's clock pass them."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -50,6 +50,7 @@ class _JumpingSelector(selectors.DefaultSelector):
         self.holds = 0
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        """What is ready, at once; else the time has passed."""
         ready = super().select(0)
         if ready or (timeout is not None and timeout <= 0):
             return ready
@@ -67,8 +68,8 @@ class _JumpingSelector(selectors.DefaultSelector):
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
     """``time()`` starts at `STARTS_AT` and advances only when nothing is left to do."""
 
-    def __init__(self) -> None:
-        self._jumping = _JumpingSelector()
+    def __init__(self, jumping: JumpingSelector | None = None) -> None:
+        self._jumping = jumping or JumpingSelector()
         super().__init__(self._jumping)
 
     def time(self) -> float:
