@@ -10,13 +10,13 @@ from typing import Any, Final
 
 from bota_gateway.cloud.budget import RateHeaders
 from bota_gateway.cloud.const import LONGEST_RETRY_AFTER_S, MAX_CURSOR_CHARS, MAX_HEADERS
-from bota_gateway.cloud.hygiene import checked_id
+from bota_gateway.cloud.hygiene import NO_CREDENTIAL, checked_id
 from bota_gateway.cloud.transport import Answer
 from bota_gateway.errors import CloudProtocolError
 
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
-_CODE: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-_WORD: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_CODE: Final = re.compile(NO_CREDENTIAL + r"[A-Za-z0-9_.-]{1,64}")
+_WORD: Final = re.compile(NO_CREDENTIAL + r"[A-Za-z0-9_-]{1,64}")
 _HALF_LETTER: Final = re.compile(r"[\ud800-\udfff]")
 _HEADER_NAME: Final = re.compile(r"[A-Za-z0-9-]{1,64}")
 _HEADER_VALUE: Final = re.compile(r"[\x20-\x7e]{0,1024}")

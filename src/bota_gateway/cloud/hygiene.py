@@ -13,7 +13,9 @@ from urllib.parse import SplitResult, urlsplit
 from bota_gateway.config import is_loopback
 from bota_gateway.errors import CloudProtocolError
 
-_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
+NO_CREDENTIAL: Final = r"(?!(?i:sk|rk|dtok|up)_)"
+"""Begins the pattern of a word that is written down or shown: keys and tokens, which answers may echo, are none."""
+_ID: Final = re.compile(NO_CREDENTIAL + r"[A-Za-z0-9_-]{1,128}")
 _HOST: Final = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*|[0-9a-f:.]+", re.ASCII)
 """A name that DNS can be asked for, or an address; nothing that a resolver would choke on."""
 _URL_CHARS: Final = re.compile(r"[!-~]{1,8192}")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import structlog
 
 from bota_gateway.errors import GatewayError, SpoolCorruptError
+from bota_gateway.status.redact import redact
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -92,7 +93,7 @@ def _told(part: str, error: GatewayError, wait: float) -> dict[str, object]:
 def _as_gateway_error(part: str, failure: BaseException) -> GatewayError:
     if isinstance(failure, GatewayError):
         return failure
-    return GatewayError(f"The {part} failed unexpectedly: {type(failure).__name__}: {failure}.")
+    return GatewayError(redact(f"The {part} failed unexpectedly: {type(failure).__name__}: {failure}."))
 
 
 def _root(failure: BaseException) -> BaseException:
