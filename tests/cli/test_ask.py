@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from bota_gateway.sim.cloud.faults import Status
 from bota_gateway.sim.options import RecorderOptions
 from bota_gateway.status import client
 from bota_gateway.status.server import StatusServer
-from support.commands import run_beside, run_here, run_process
+from support.commands import run_beside, run_here, run_process, start_process
 from support.world import Running, World, speech
 
 pytestmark = pytest.mark.virtual_time
@@ -307,3 +308,29 @@ def spoilt(answer: Any) -> Any:
             return answer + NASTY
         case _:
             return answer
+
+
+# -- watching and narrowing ------------------------------------------------------------------------------------
+
+
+async def test_recordings_can_be_narrowed_by_age(running: Running) -> None:
+    """Older or newer than a span as people write it; what is no span is refused with examples."""
+    await asyncio.sleep(20)
+    assert len((await running.ask("recordings", "--older", "15s", "--json")).json) == 3
+    assert (await running.ask("recordings", "--newer", "15s", "--json")).json == []
+    assert len((await running.ask("recordings", "--newer", "1.5h", "--json")).json) == 3
+    told = await running.ask("recordings", "--older", "yesterday")
+    assert (told.code, "2h or 3d" in told.err) == (2, True)
+
+
+async def test_watching_shows_it_again_and_again(world: World) -> None:
+    """Until the person leaves: here, because the gateway does."""
+    async with AsyncExitStack() as stack:
+        async with world.gateway() as running:
+            watching = stack.enter_context(start_process("status", "--watch", "0.2", "--socket", running.socket))
+            assert watching.stdout
+            for _ in range(3):
+                assert "0 recorders" in await asyncio.to_thread(watching.stdout.readline)
+        _, said = await asyncio.to_thread(watching.communicate)
+    assert watching.returncode == 1
+    assert "systemctl start" in said

@@ -23,9 +23,13 @@ def _ask(config_path: Path | None, socket_path: Path | None, question: str, **ar
 @options.config_file
 @options.socket
 @options.as_json
-def status(config_path: Path | None, socket_path: Path | None, as_json: bool) -> None:
+@options.watch
+def status(config_path: Path | None, socket_path: Path | None, as_json: bool, every_s: float | None) -> None:
     """Say how the gateway is in one word, why, and what moves right now."""
-    answer = _ask(config_path, socket_path, "status")
+    options.shown(lambda: _show_status(_ask(config_path, socket_path, "status"), as_json), every_s)
+
+
+def _show_status(answer: dict[str, Any], as_json: bool) -> None:
     if as_json:
         options.print_json(answer)
         return
@@ -71,9 +75,13 @@ def _link_line(link: dict[str, Any]) -> str:
 @options.config_file
 @options.socket
 @options.as_json
-def recorders(config_path: Path | None, socket_path: Path | None, as_json: bool) -> None:
+@options.watch
+def recorders(config_path: Path | None, socket_path: Path | None, as_json: bool, every_s: float | None) -> None:
     """List the recorders this hub has met, how they are, and why one is not served right now."""
-    answer = _ask(config_path, socket_path, "recorders")
+    options.shown(lambda: _show_recorders(_ask(config_path, socket_path, "recorders"), as_json), every_s)
+
+
+def _show_recorders(answer: list[dict[str, Any]], as_json: bool) -> None:
     if as_json:
         options.print_json(answer)
     elif answer:
@@ -103,14 +111,28 @@ def _recorder(one: dict[str, Any]) -> tuple[str, ...]:
 @options.as_json
 @click.option("--state", type=click.Choice([state.value for state in Custody]), help="Only those in this state.")
 @click.option("--recorder", "serial", help="Only those of this recorder (serial).")
+@click.option("--older", callback=options.age, help="Only those that this hub has known for longer, such as 2h or 3d.")
+@click.option("--newer", callback=options.age, help="Only those that it has not known for so long.")
+@options.watch
 def recordings(
-    config_path: Path | None, socket_path: Path | None, as_json: bool, state: str | None, serial: str | None
+    config_path: Path | None,
+    socket_path: Path | None,
+    as_json: bool,
+    state: str | None,
+    serial: str | None,
+    older: float | None,
+    newer: float | None,
+    every_s: float | None,
 ) -> None:
-    """List the recordings in custody, newest first, and what each waits for.
+    """List the recordings in custody, newest first, and what each one waits for.
 
     Their ids in the cloud are in --json, and in each one's timeline.
     """
-    answer = _ask(config_path, socket_path, "recordings", state=state, serial=serial)
+    filters = {"state": state, "serial": serial, "older_s": older, "newer_s": newer}
+    options.shown(lambda: _show_recordings(_ask(config_path, socket_path, "recordings", **filters), as_json), every_s)
+
+
+def _show_recordings(answer: list[dict[str, Any]], as_json: bool) -> None:
     if as_json:
         options.print_json(answer)
     elif answer:

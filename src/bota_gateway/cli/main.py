@@ -31,6 +31,7 @@ _COMMANDS = {
     "doctor": "doctor.command",
     "decode": "decode",
     "config": "config",
+    "completion": "completion",
     "sim": "sim",
 }
 """Command -> module. Loaded when asked for, so that ``decode`` needs no radio and ``status`` answers at once."""

@@ -1,5 +1,8 @@
 """Options that several commands share."""
 
+import re
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,35 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for p
 socket = click.option(
     "--socket", "socket_path", type=click.Path(path_type=Path), help="The daemon's socket; from the configuration."
 )
+
+watch = click.option(
+    "--watch",
+    "every_s",
+    is_flag=False,
+    flag_value=2.0,
+    type=click.FloatRange(0.2, 3600),
+    metavar="[SECONDS]",
+    help="Show it again every 2 seconds, or as often as said, until Ctrl-C.",
+)
+
+
+def shown(show: Callable[[], None], every_s: float | None) -> None:
+    """Show something once, or again and again on a cleared screen."""
+    while every_s is not None:
+        click.clear()  # does nothing where no terminal is
+        show()
+        time.sleep(every_s)
+    show()
+
+
+def age(_ctx: click.Context, _param: click.Parameter, value: str | None) -> float | None:
+    """A span such as 90s, 5m, 2h or 3d, in seconds: for ``callback``; what is none is refused with examples."""
+    if value is None:
+        return None
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", value.strip())
+    if match is None:
+        raise click.BadParameter(f"{value!r} is no age; write 90s, 5m, 2h or 3d.")
+    return float(match[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86_400}[match[2]]
 
 
 def settings(config_path: Path | None) -> Settings:

@@ -109,6 +109,13 @@ class Answers:
             raise _bad_question(f"{state!r} is no state.", "States: " + ", ".join(Custody) + ".")
         states = None if state is None else [Custody(state)]
         found = await self._spool.recordings(states=states, serial=asked.get("serial"))
+        older, newer = _seconds(asked, "older_s"), _seconds(asked, "newer_s")
+        now = self._now()
+        found = [
+            one
+            for one in found
+            if (older is None or now - one.listed_at > older) and (newer is None or now - one.listed_at <= newer)
+        ]
         return [self._recording(one) for one in reversed(found)]
 
     def _recording(self, one: Recording) -> dict[str, object]:
@@ -195,6 +202,15 @@ def _wanted(asked: Asked) -> tuple[int, Wanted]:
     if not lines.isdecimal():
         raise _bad_question(f"{lines!r} is no number of lines.", "Give a number from 0 on.")
     return int(lines), Wanted(**filters)
+
+
+def _seconds(asked: Asked, name: str) -> float | None:
+    if asked.get(name) is None:
+        return None
+    try:
+        return float(asked[name])
+    except (TypeError, ValueError):
+        raise _bad_question(f"{asked[name]!r} is no number of seconds.", f"Give {name} in seconds.") from None
 
 
 def _part(asked: Asked) -> str:

@@ -1,0 +1,45 @@
+"""``bota-gateway completion`` as a shell uses it."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from support.commands import COMMAND, clean_environment, run_process
+
+BASH = shutil.which("bash")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_a_script_is_printed(shell: str) -> None:
+    """It names the program and its question variable, and nothing else is on standard output."""
+    told = run_process("completion", shell)
+    assert (told.code, told.err) == (0, "")
+    assert "_BOTA_GATEWAY_COMPLETE" in told.out
+
+
+def test_another_shell_is_refused_with_those_that_work() -> None:
+    """A choice, not a traceback."""
+    told = run_process("completion", "csh")
+    assert told.code == 2
+    assert "bash" in told.err
+
+
+@pytest.mark.skipif(BASH is None, reason="bash is not installed")
+def test_bash_completes_commands_and_options(tmp_path: Path) -> None:
+    """The printed script, sourced in a real bash, offers what begins as typed."""
+    script = tmp_path / "completion"
+    script.write_text(run_process("completion", "bash").out)
+    for typed, expected in [("rec", {"recorders", "recordings"}), ("status --js", {"--json"}), ("pause ra", {"radio"})]:
+        words = f"bota-gateway {typed}".split(" ")
+        ask = f"COMP_WORDS=({' '.join(words)}); COMP_CWORD={len(words) - 1}; _bota_gateway_completion bota-gateway"
+        done = subprocess.run(  # noqa: S603 - our own words
+            [str(BASH), "--norc", "-c", f'source {script}; {ask}; printf "%s\\n" "${{COMPREPLY[@]}}"'],
+            env=clean_environment(PATH=f"{COMMAND.parent}:/usr/bin:/bin"),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+        assert set(done.stdout.split()) == expected
