@@ -202,7 +202,7 @@ async def test_a_try_that_can_t_be_made_is_no_refusal(
 ) -> None:
     """A Python that the user can't run says nothing about D-Bus."""
     monkeypatch.setattr("sys.executable", "/nonexistent/python")
-    assert await hub.codes(Permission) == ["permission_unknown"]
+    assert await hub.codes(Permission) == ["permission_untried"]
 
 
 # -- timing ------------------------------------------------------------------------------------------------------------

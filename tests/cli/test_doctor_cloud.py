@@ -137,7 +137,7 @@ async def test_a_captive_portal(hub: Patient) -> None:
 async def test_nobody_answers(hub: Patient) -> None:
     """One failure: what hangs on it is not checked."""
     found = await hub.look(Api, Scopes, Generation, Budget)
-    assert [one.code for one in found] == ["api_silent", "scopes_unreached", "profile_unshown", "budget_shared"]
+    assert [one.code for one in found] == ["api_silent", "scopes_unreached", "profile_unread", "budget_shared"]
     assert "[cloud_no_connection]" in found[0].found
 
 

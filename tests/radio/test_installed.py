@@ -122,4 +122,4 @@ async def test_a_process_that_can_t_be_run_is_no_permission(monkeypatch: pytest.
     monkeypatch.setattr("sys.executable", "/nonexistent/python")
     refused = await installed.try_bluez_as(pwd.getpwuid(os.getuid()))
     assert refused is not None
-    assert "can't be run" in refused.message
+    assert refused.error_code == installed.NOT_RUN

@@ -17,8 +17,12 @@ OLDEST_TESTED_BLUEZ: Final = (5, 66)
 DESCRIPTORS_CRASH: Final = (5, 66)
 """bluetoothd of this version crashed with notifications by descriptor (docs/design-notes.md, "Notification mode")."""
 
-PROGRAM_S: Final = 10.0
-"""For a program that only prints something. A Raspberry Pi Zero takes 3 s to start a Python that imports bleak."""
+PROGRAM_S: Final = 20.0
+"""For a program that only prints something. A Raspberry Pi takes seconds to start a Python that imports bleak, a busy one
+several times that."""
+
+NOT_RUN: Final = "radio_not_tried"
+"""Code of an error that says nothing of BlueZ: the process that was to ask it could not be run, or not in time."""
 
 _VERSION: Final = re.compile(r"(\d+)\.(\d+)")
 
@@ -38,7 +42,9 @@ async def try_bluez_as(user: pwd.struct_passwd) -> AdapterError | None:
     as_user: dict[str, Any] = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": groups}
     told = await _output(sys.executable, "-I", "-m", __name__, **as_user)
     code, _, message = told.strip().partition(" ")
-    return None if code == "ok" else AdapterError(message or "A process of that user can't be run.", code=code or None)
+    if not code:
+        return AdapterError(f"A process of {user.pw_name} did not get to ask BlueZ.", code=NOT_RUN)
+    return None if code == "ok" else AdapterError(message, code=code)
 
 
 async def _output(*command: str, **more: Any) -> str:

@@ -11,6 +11,7 @@ from bota_gateway.errors import AdapterError, StatusError
 from bota_gateway.radio.adapters import KnownAdapter
 from bota_gateway.radio.installed import (
     DESCRIPTORS_CRASH,
+    NOT_RUN,
     OLDEST_BLUEZ,
     OLDEST_TESTED_BLUEZ,
     bluez_version,
@@ -92,12 +93,12 @@ class Rfkill(Check):
 
 
 class Bluetoothd(Check):
-    """BlueZ: whether it runs, and whether its version is one that works."""
+    """BlueZ: whether it runs, and whether its version works. D-Bus may start it when it is asked, if it was stopped."""
 
     group = "Bluetooth"
     name = "bluetoothd"
     needs_settings = False
-    limit_s = 20.0
+    limit_s = 45.0
     RUNS = ok("runs, BlueZ {version}")
     DOWN = failure("{message} [{code}]", "{remedy}")
     TOO_OLD = failure("runs, BlueZ {version}: too old to be used", "Install BlueZ 5.55 or newer.")
@@ -133,13 +134,14 @@ class Permission(Check):
     group = "Bluetooth"
     name = "permission"
     needs_settings = False
-    limit_s = 30.0
+    limit_s = 45.0
     GATEWAY_MAY = ok("the running gateway talks to BlueZ")
     MAY = ok("{user} may talk to BlueZ")
     MAY_NOT = failure(
         "{user} may not talk to BlueZ", "sudo adduser {user} bluetooth; sudo systemctl restart bota-gateway"
     )
     UNKNOWN = not_checked("BlueZ can't be asked: see bluetoothd")
+    UNTRIED = not_checked("a process of {user} did not get to try it", "Try again when the hub is less busy.")
     NEEDS_ROOT = not_checked("only root can try it for {user}", "sudo bota-gateway doctor")
     WITHOUT_BLUEZ = not_checked("radio.adapters names only what BlueZ does not drive")
 
@@ -173,7 +175,9 @@ class Permission(Check):
             name, refused = user.pw_name, await try_bluez_as(user)
         if refused is None:
             return self.MAY(user=name)
-        return self.MAY_NOT(user=name) if refused.error_code == NOT_ALLOWED else self.UNKNOWN()
+        if refused.error_code == NOT_ALLOWED:
+            return self.MAY_NOT(user=name)
+        return self.UNTRIED(user=name) if refused.error_code == NOT_RUN else self.UNKNOWN()
 
 
 class Timing(Check):

@@ -5,6 +5,7 @@ from typing import Final
 
 from bota_gateway.cli.doctor.cases import Check, Finding, failure, not_checked, ok, warning
 from bota_gateway.cli.doctor.facts import Facts
+from bota_gateway.cloud.api import Glance
 from bota_gateway.cloud.checkup import DOCUMENTED_S3_HOST, Health, allows, host_troubles
 from bota_gateway.cloud.const import BURST_OF_MINUTE
 from bota_gateway.config import CloudSettings, Profile
@@ -118,11 +119,15 @@ class Generation(Check):
     SPOKEN = ok("the API speaks {spoken}, and cloud.profile is {wanted}")
     OTHER = failure("the API speaks {spoken}, and cloud.profile is {wanted}", 'Set cloud.profile = "auto".')
     UNSHOWN = not_checked("no recording shows it yet; cloud.profile is {wanted}")
+    UNREAD = not_checked("no recording could be read: see scopes; cloud.profile is {wanted}")
 
     async def look(self, facts: Facts) -> AsyncGenerator[Finding, None]:
         """Judge by the fields of the newest recording."""
-        spoken, wanted = (await facts.cloud()).profile, facts.usable.cloud.profile
-        if spoken is None:
+        seen, wanted = await facts.cloud(), facts.usable.cloud.profile
+        spoken = seen.profile
+        if not isinstance(seen.recordings, Glance):
+            yield self.UNREAD(wanted=wanted)
+        elif spoken is None:
             yield self.UNSHOWN(wanted=wanted)
         else:
             yield (self.SPOKEN if wanted in {Profile.AUTO, spoken} else self.OTHER)(spoken=spoken, wanted=wanted)
