@@ -18,8 +18,8 @@ DESCRIPTORS_CRASH: Final = (5, 66)
 """bluetoothd of this version crashed with notifications by descriptor (docs/design-notes.md, "Notification mode")."""
 
 PROGRAM_S: Final = 20.0
-"""For a program that only prints something. A Raspberry Pi takes seconds to start a Python that imports bleak, a busy one
-several times that."""
+"""For a program that only prints something. A Raspberry Pi takes seconds to start a Python that imports bleak, and
+several times that when it is busy."""
 
 NOT_RUN: Final = "radio_not_tried"
 """Code of an error that says nothing of BlueZ: the process that was to ask it could not be run, or not in time."""
