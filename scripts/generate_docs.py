@@ -212,6 +212,14 @@ def doctor_md() -> str:
     return "\n".join(out) + "\n"
 
 
+def vm_md() -> str:
+    """What scripts/vm plays."""
+    sys.path.insert(0, str(ROOT / "tests"))
+    from vm.document import document  # noqa: PLC0415 - of the tests, and found there only now
+
+    return GENERATED + document()
+
+
 DOCUMENTS: dict[str, Callable[[], str]] = {
     "config.example.toml": example_toml,
     "docs/settings.md": settings_md,
@@ -222,6 +230,7 @@ DOCUMENTS: dict[str, Callable[[], str]] = {
     "docs/custody.md": custody_md,
     "docs/faults.md": faults_md,
     "docs/doctor.md": doctor_md,
+    "docs/vm.md": vm_md,
 }
 
 

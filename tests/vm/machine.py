@@ -114,7 +114,20 @@ class Machine:
             self.port(name).unlink(missing_ok=True)
 
     def _command(self, overlay: Path) -> list[str]:
-        command = ["nice", "qemu-system-x86_64", "-machine", "q35", "-m", str(MEMORY_MIB), "-smp", str(CPUS)]
+        # Killed with us, however we end.
+        command = [
+            "setpriv",
+            "--pdeathsig",
+            "KILL",
+            "nice",
+            "qemu-system-x86_64",
+            "-machine",
+            "q35",
+            "-m",
+            str(MEMORY_MIB),
+            "-smp",
+            str(CPUS),
+        ]
         command += ["-accel", "kvm", "-cpu", "host"] if self._accelerator == "kvm" else ["-accel", "tcg,thread=multi"]
         if self._accelerator != "kvm":
             command += ["-cpu", "max"]
@@ -174,7 +187,7 @@ class Machine:
         self._writer.write(json.dumps({"id": number, **question}).encode() + b"\n")
         try:
             async with asyncio.timeout(within):
-                done = await answer
+                done: dict[str, Any] = await answer
         except TimeoutError:
             raise GuestError(f"No answer within {within:g} s: {question}") from None
         finally:

@@ -47,7 +47,7 @@ async def play(scene: Scene, scenario: Scenario) -> Outcome:
     outcome = Outcome(scenario, passed, time.monotonic() - began, seen)
     print(outcome, flush=True)
     if not passed:
-        for line in scene.machine.journal.lines[scene.mark :][-SHOWN:]:
+        for line in scene.lines()[-SHOWN:]:
             print(f"    {line.at:.3f} {line.unit}: {line.text}")
     await scene.clear()
     if not passed:

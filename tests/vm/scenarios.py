@@ -1,8 +1,9 @@
-"""The scenarios, in the order in which they are played."""
+"""The scenarios, in the order in which they are played. docs/vm.md is made from their names and docstrings."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from vm import play_bluez, play_custody, play_daemon, play_links, play_power
 from vm.scene import Scene
 
 Play = Callable[[Scene], Awaitable[str]]
@@ -14,26 +15,21 @@ class Scenario:
 
     name: str
     what: str
-    """What happens and what must follow, in a sentence."""
+    """What happens and what must follow, in a sentence or two."""
     play: Play
     """Returns what was seen, in a few words; raises when it was not as it must be."""
 
 
-SCENARIOS: list[Scenario] = []
+def _of(play: Play) -> Scenario:
+    return Scenario(play.__name__.replace("_", "-"), " ".join((play.__doc__ or "").split()), play)
 
 
-def scenario(play: Play) -> Play:
-    """Adds a function to the list, by its name and its docstring."""
-    SCENARIOS.append(Scenario(play.__name__.replace("_", "-"), " ".join((play.__doc__ or "").split()), play))
-    return play
-
-
-@scenario
-async def three_recorders(scene: Scene) -> str:
-    """Three recorders hold seven recordings; all of them come home through the service as installed."""
-    await scene.gateway()
-    for sizes in ((40_000, 5_000), (30_000, 20_000, 1_000), (50_000, 3_000)):
-        await scene.recorder(*sizes)
-    await scene.home()
-    connections = sum(one.seen.connections for one in scene.on_air)
-    return f"{len(scene.held)} recordings in {connections} visits"
+PLAYS: tuple[Play, ...] = (
+    *play_links.PLAYS,
+    *play_bluez.PLAYS,
+    *play_daemon.PLAYS,
+    *play_power.PLAYS,
+    *play_links.PLAYS_WITH_OTHER_SETTINGS,
+    *play_custody.PLAYS,
+)
+SCENARIOS = [_of(play) for play in PLAYS]

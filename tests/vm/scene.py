@@ -2,7 +2,7 @@
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,18 +15,26 @@ from bota_gateway.sim.cloud import CloudOptions, EmulatedCloud
 from bota_gateway.sim.options import StoredRecording
 from bota_gateway.sim.recorder import SimRecorder
 from bota_gateway.sim.virtual_radio import VirtualRadio
-from support.gathering import cloud_copies
+from support.evidence import Held
+from support.gathering import cloud_copies, held_by
 from support.processes import free_port
 from support.spooling import noise
+from vm.journal import Line
 from vm.machine import Machine
 
 BYTES_PER_S = 20_000
 """Pace of every link. An emulated guest on a busy machine keeps up with some 60,000 on all links together; what comes
 faster waits in the guest, for which it has much room (``furnish`` in scripts/vm-image)."""
+SLOW_BYTES_PER_S = 3_000
+"""Pace of a link on which something is to happen in mid-transfer: 40 kB take 13 s."""
+PART_BYTES = 6_000
+"""So much of a recording has been sent when that happens."""
 FIRST_START = 1_790_000_000
 """When the first recording was made; the others follow."""
 ADDRESSES = {"hub": "B0:7A:00:00:00:01", "spare": "B0:7A:00:00:00:02"}
 """Public addresses of the adapters."""
+SERIALS = 99
+"""Recorders that the cloud knows; more than all scenarios use."""
 PATIENCE_S = 240.0
 """For all recordings of a scenario to come home; a guest is 12 to 19 times slower than this machine."""
 
@@ -69,10 +77,13 @@ class Scene:
     _stack: AsyncExitStack
     _transports: dict[str, Transport] = field(default_factory=dict)
     _made: int = 0
+    _serials: int = 0
     on_air: list[SimRecorder] = field(default_factory=list)
     """Recorders of the present scenario."""
     held: dict[tuple[str, str], StoredRecording] = field(default_factory=dict)
     """Every recording of the present scenario, by serial and file id."""
+    made: list[Held] = field(default_factory=list)
+    """Every recording of all scenarios since the spool was new."""
     config: dict[str, Any] = field(default_factory=dict)
     """What the running gateway was started with."""
     installed: bool = False
@@ -94,6 +105,8 @@ class Scene:
                 directory=Path(stack.enter_context(tempfile.TemporaryDirectory())),
             )
             cloud = await stack.enter_async_context(EmulatedCloud("e", seed=1, options=options))
+            for number in range(1, SERIALS + 1):  # beforehand: a hub asks for the project's recorders now and then
+                cloud.devices.register(_serial(number), f"eu_wearer{number}")
             ports = (options.api_port, options.s3_port)
             machine = Machine(image, work, ports=ports, accelerator=accelerator)
             stack.push_async_callback(machine.cut)
@@ -145,21 +158,72 @@ class Scene:
         """Process id of the gateway; 0 when it does not run."""
         return int(await self.machine.run("systemctl show --value --property MainPID bota-gateway"))
 
+    async def bluez(self, name: str, value: str, *, adapter: str = "hci0") -> None:
+        """Set a property of an adapter over D-Bus, such as ``Powered`` to ``b false``."""
+        command = f"busctl set-property org.bluez /org/bluez/{adapter} org.bluez.Adapter1 {name} {value}"
+        await self.machine.run(command, check=value == "b false")
+
+    async def adapters(self) -> dict[str, str]:
+        """The guest's adapters: names by address, as its kernel knows them."""
+        said = await self.machine.run(
+            "hciconfig | sed -n 's/^\\(hci[0-9]*\\):.*/\\1/p; s/.*BD Address: \\([0-9A-F:]*\\).*/\\1/p'"
+        )
+        words = said.split()
+        return dict(zip(words[1::2], words[::2], strict=True))
+
+    async def states(self) -> dict[str, set[str]]:
+        """Custody states of this scenario's recordings, by serial."""
+        found: dict[str, set[str]] = {}
+        for row in await self.machine.ask_gateway("recordings") or []:
+            if (row["serial"], row["file_id"]) in self.held:
+                found.setdefault(row["serial"], set()).add(row["state"])
+        return found
+
+    def lines(self) -> list[Line]:
+        """What the journal got in this scenario."""
+        return self.machine.journal.lines[self.mark :]
+
+    async def event(self, name: str, *, within: float = 120.0, **fields: object) -> Mapping[str, Any]:
+        """The gateway's first event of this name in this scenario, or the next if it has not come yet."""
+        return await self.machine.journal.event(name, since=self.mark, within=within, **fields)
+
     # -- recorders ----------------------------------------------------------------------------------------------------
 
     async def recorder(self, *sizes: int, **more: Any) -> SimRecorder:
         """Switch on a recorder that holds recordings of these sizes in bytes; ``more`` are its options and faults."""
-        serial = f"VM{len(self.cloud.devices.by_id) + 1:06}"
-        self.cloud.devices.register(serial, f"eu_{serial.lower()}")
+        self._serials += 1
+        serial = _serial(self._serials)
         recorder = SimRecorder(self.air, serial=serial, recordings=self.recordings(serial, *sizes), **more)
         await recorder.start()
         self.on_air.append(recorder)
         return recorder
 
+    async def in_transfer(self, *sizes: int, **more: Any) -> SimRecorder:
+        """A recorder that sends its first recording, slowly: it has sent a part when this returns."""
+        recorder = await self.recorder(*sizes, **more)
+        self.air.set_pace(SLOW_BYTES_PER_S, recorder.serial)
+        await self.sending(recorder)
+        return recorder
+
+    async def sending(self, recorder: SimRecorder) -> None:
+        """Wait until a part of its next transfer has been sent."""
+        before = len(recorder.seen.transfers)
+        async with asyncio.timeout(PATIENCE_S):
+            await recorder.wait_until(lambda: len(recorder.seen.transfers) > before)
+            transfer = recorder.seen.transfers[-1]
+            while transfer.bytes_sent < PART_BYTES:  # noqa: ASYNC110 - a recorder tells of no single packet
+                await asyncio.sleep(0.05)
+
+    def hurry(self, recorder: SimRecorder) -> None:
+        """Let a slow recorder send at the usual pace from now on."""
+        self.air.set_pace(BYTES_PER_S, recorder.serial)
+
     def recordings(self, serial: str, *sizes: int) -> list[StoredRecording]:
         """Make recordings that a recorder of this scenario holds, or will hold."""
         made = [self._recording(size) for size in sizes]
         self.held |= {(serial, one.file_id): one for one in made}
+        device = self.cloud.devices.by_serial(serial)
+        self.made += [held_by(serial, one, device.end_user_id) for one in made]
         return made
 
     def _recording(self, size: int) -> StoredRecording:
@@ -213,7 +277,12 @@ class Scene:
             " rm -rf /var/lib/bota-gateway/* /var/lib/bluetooth/*; rfkill unblock all; systemctl start bluetooth",
             check=False,
         )
-        self.config = {}
+        self.config, self.made = {}, []
+        self.cloud.recordings.clear()
         for name in list(self._transports):
             await self.unplug(name)
         await self.plug("hub")
+
+
+def _serial(number: int) -> str:
+    return f"VM{number:06}"

@@ -1,0 +1,39 @@
+"""Makes docs/vm.md; run by scripts/generate-docs."""
+
+from vm.scenarios import SCENARIOS
+
+BEFORE = """\
+# The gateway on real BlueZ and systemd
+
+`scripts/vm` boots Debian 12 with its stock kernel in QEMU, installs the gateway there with `scripts/install`, and plays
+the scenarios below, one after another. `scripts/vm NAME...` plays some, `--list` names them; it exits with 0 only if
+all went well. The table comes last; the guest's whole journal stays in `.cache/vm/run/journal.log`.
+
+| Real, in the guest | Simulated, on this side |
+|---|---|
+| kernel and its Bluetooth, systemd, D-Bus, bluetoothd; the gateway in its unit, with the sandbox | controllers, the air, recorders, the cloud |
+
+The controllers are reached through `hci_vhci` and one virtio port each, so recorders and cloud outlive the hub. Each
+scenario brings recorders of its own and waits until they were allowed to delete everything; then every recording must
+be in the bucket once and bit-identical. Waits are for events, and their limits generous: an emulated guest is 12 to 19
+times slower than the machine it runs on. KVM is used where a trial boot with it succeeds.
+
+Building the image needs root, x86-64 and the network; playing needs no root. What was built stays in `.cache/vm`, and is
+made anew, step by step, when its inputs change.
+
+| Scenario | What happens, and what must follow |
+|---|---|
+"""
+
+AFTER = """
+A power cut is a killed QEMU: what the guest had not flushed is lost with its memory, and so is most of what its disk
+held in a cache, because the tables of the disk's overlay are written at flushes only.
+
+No real radio is in this: no interference, no adapter's own limits and faults, none of its power problems.
+"""
+
+
+def document() -> str:
+    """The whole of it."""
+    rows = "".join(f"| `{one.name}` | {one.what} |\n" for one in SCENARIOS)
+    return BEFORE + rows + AFTER

@@ -1,0 +1,114 @@
+"""Scenarios of links in good order, and of recorders that differ."""
+
+from bota_gateway.sim.options import Group, RecorderOptions
+from bota_gateway.sim.recorder import SimRecorder
+from vm.scene import ScenarioError, Scene
+
+
+async def install(scene: Scene) -> str:
+    """The install script makes a running service out of a source tree, with an exposure of 1.5 or less."""
+    await scene.gateway()
+    table = await scene.machine.run("systemd-analyze security --no-pager --threshold=15 bota-gateway | tail -n 1")
+    line = await scene.machine.run("systemctl show --value --property StatusText bota-gateway")
+    return f"{table.split('for ')[-1].strip()}; {line.strip()}"
+
+
+async def three_recorders(scene: Scene) -> str:
+    """Three recorders hold seven recordings; all come home."""
+    await scene.gateway()
+    for sizes in ((40_000, 5_000), (30_000, 20_000, 1_000), (50_000, 3_000)):
+        await scene.recorder(*sizes)
+    await scene.home()
+    connections = sum(one.seen.connections for one in scene.on_air)
+    return f"{len(scene.held)} recordings in {connections} visits"
+
+
+async def ten_recorders(scene: Scene) -> str:
+    """Ten recorders come at once; the three links of the adapter serve them all."""
+    await scene.gateway()
+    for _ in range(10):
+        await scene.recorder(8_000)
+    await scene.home()
+    return f"{len(scene.held)} recordings"
+
+
+async def mtus(scene: Scene) -> str:
+    """Recorders that grant an ATT MTU of 247 and 509 are emptied; one with 23, too small for a list, is told of."""
+    await scene.gateway()
+    small = await scene.recorder(options=RecorderOptions(att_mtu=23))
+    others = [await scene.recorder(20_000, options=RecorderOptions(att_mtu=mtu)) for mtu in (247, 509)]
+    await scene.home()
+    await scene.event("link_mtu_small", recorder=small.serial, mtu=23)
+    granted = [(await scene.event("recorder_verified", recorder=one.serial))["mtu"] for one in (small, *others)]
+    if granted != [23, 247, 509]:
+        raise ScenarioError(f"the links had MTUs of {granted}")
+    return f"{granted}"
+
+
+async def supervision_timeout(scene: Scene) -> str:
+    """A recorder leaves in mid-transfer without a word and comes back; it is emptied after all."""
+    await scene.gateway()
+    recorder = await scene.in_transfer(40_000)
+    scene.air.set_silent(recorder.serial, True)
+    await scene.event("link_lost", address=recorder.address)
+    scene.air.set_silent(recorder.serial, False)
+    scene.hurry(recorder)
+    await scene.home()
+    return f"in the end after {recorder.seen.connections} visits"
+
+
+async def firmware_update(scene: Scene) -> str:
+    """A recorder comes back with other firmware, its handles moved; BlueZ's memory of the old ones does no harm."""
+    await scene.gateway()
+    before = await scene.recorder(5_000)
+    await scene.home()
+    await before.stop()
+    moved = RecorderOptions(firmware="1.1.0", absent=frozenset({Group.HARDWARE_REVISION, Group.RECORDING_CONTROL}))
+    held = scene.recordings(before.serial, 6_000)
+    after = SimRecorder(scene.air, serial=before.serial, recordings=held, options=moved)
+    await after.start()
+    scene.on_air[:] = [after]
+    await scene.home()
+    if before.firmware.handles == {uuid: after.firmware.handles.get(uuid) for uuid in before.firmware.handles}:
+        raise ScenarioError("no handle has moved: the scenario shows nothing")
+    return f"in {after.seen.connections} visits"
+
+
+async def encrypted_link(scene: Scene) -> str:
+    """A recorder refuses everything before the link is encrypted; it is paired without a question and emptied."""
+    await scene.gateway()
+    recorder = await scene.recorder(10_000, options=RecorderOptions(requires_encryption=True))
+    await scene.home()
+    return f"in {recorder.seen.connections} visits"
+
+
+async def notify_descriptor(scene: Scene) -> str:
+    """Notifications come by file descriptor, which some versions of bluetoothd do not survive; all come home."""
+    await scene.gateway(notify="descriptor")
+    for size in (20_000, 10_000):
+        await scene.recorder(size)
+    await scene.home()
+    died = sum("bluetooth.service: Main process exited" in line.text for line in scene.lines())
+    await scene.gateway(notify="signal")
+    return f"bluetoothd died {died} times"
+
+
+async def notify_signal(scene: Scene) -> str:
+    """Notifications come by D-Bus signal, asked for by name."""
+    await scene.gateway(notify="signal")
+    for size in (20_000, 10_000):
+        await scene.recorder(size)
+    await scene.home()
+    return f"{len(scene.held)} recordings"
+
+
+PLAYS = (
+    install,
+    three_recorders,
+    mtus,
+    supervision_timeout,
+    firmware_update,
+    encrypted_link,
+    ten_recorders,
+)
+PLAYS_WITH_OTHER_SETTINGS = (notify_signal, notify_descriptor)
