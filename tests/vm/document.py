@@ -11,15 +11,15 @@ all went well. The table comes last; the guest's whole journal stays in `.cache/
 
 | Real, in the guest | Simulated, on this side |
 |---|---|
-| kernel and its Bluetooth, systemd, D-Bus, bluetoothd; the gateway in its unit, with the sandbox | controllers, the air, recorders, the cloud |
+| kernel, systemd, D-Bus, bluetoothd; the gateway in its unit, with the sandbox | controllers, air, recorders, cloud |
 
 The controllers are reached through `hci_vhci` and one virtio port each, so recorders and cloud outlive the hub. Each
 scenario brings recorders of its own and waits until they were allowed to delete everything; then every recording must
 be in the bucket once and bit-identical. Waits are for events, and their limits generous: an emulated guest is 12 to 19
 times slower than the machine it runs on. KVM is used where a trial boot with it succeeds.
 
-Building the image needs root, x86-64 and the network; playing needs no root. What was built stays in `.cache/vm`, and is
-made anew, step by step, when its inputs change.
+Building the image needs root, x86-64 and the network; playing needs no root. What was built stays in `.cache/vm`, and
+is made anew, step by step, when its inputs change.
 
 | Scenario | What happens, and what must follow |
 |---|---|
