@@ -113,6 +113,18 @@ async def test_a_death_of_bluetoothd_ends_links_at_once_and_its_return_resumes(b
             assert gateway.tally.counts[ONBOARD, "leftovers_ended"] == 1
 
 
+async def test_a_link_that_comes_to_light_late_is_ended(bluez: FakeBlueZ, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bluetoothd that has just started registers its adapters before it knows of their links; ours are spared."""
+    monkeypatch.setattr(station, "LEFTOVERS_AGAIN_S", 0.0)
+    monkeypatch.setattr(station, "UNOWNED_CHECK_S", 0.05)
+    async with hub() as gateway:
+        async with gateway.radio.connect(await gateway.sight(bluez)) as link:
+            left = bluez.advertise(TWO, connected=True)
+            await until(lambda: not bluez.objects[left][DEVICE]["Connected"].value)
+            assert not link.lost.is_set()
+        assert gateway.tally.counts[ONBOARD, "leftovers_ended"] == 1
+
+
 async def test_a_restart_of_the_system_bus_is_survived(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every connection to it is gone, bleak's too; with the new one all goes on."""
     monkeypatch.setattr(watching, "BUS_RETRY_S", 0.01)

@@ -14,6 +14,7 @@ from bota_gateway.errors import (
     GattError,
     LinkLostError,
     ListError,
+    PairingError,
 )
 from bota_gateway.model import Binding, Membership, RecorderRecord
 from bota_gateway.sync.reasons import NOT_SERVED, Reason
@@ -183,6 +184,7 @@ FAILURES: list[GatewayError] = [
     AdapterError("no"),
     LinkLostError("no"),
     GattError("no", code="radio_gatt_timeout"),
+    PairingError("x"),
     ListError("no"),
     GatewayError("no"),
 ]
@@ -201,6 +203,7 @@ def test_back_off_follows_the_kind_of_failure() -> None:
     refused = ConnectError("no", kind=ConnectKind.AUTHENTICATION)
     passing = ConnectError("no", kind=ConnectKind.TRANSIENT)
     assert backoff_after(refused, 1, Random(1)) > 60 * backoff_after(passing, 1, Random(1))
+    assert backoff_after(PairingError("no"), 1, Random(1)) == backoff_after(refused, 1, Random(1))
 
 
 @pytest.mark.parametrize(

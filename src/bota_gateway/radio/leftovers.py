@@ -41,7 +41,8 @@ async def end_leftovers(hci: str, *, is_ours: Callable[[str], bool]) -> int | No
         log.warning("leftover_link_ended", adapter=hci, address=recorders[path]["Address"])
         await _end(path)
     for path in half_made:
-        await _end(path)  # BlueZ does not tell whether one is being made; where none is, this does nothing
+        if not is_ours(str(recorders[path]["Address"])):  # nor by now
+            await _end(path)  # BlueZ does not tell whether one is being made; where none is, this does nothing
     return len(up)
 
 

@@ -86,6 +86,8 @@ class Station:
         self._let_go_at: float | None = None
         self._cleared = False
         """Nothing is left of an earlier life, as far as BlueZ tells."""
+        self._begun = asyncio.Event()
+        """Scanning begins, for the first time or with a new bluetoothd."""
         self._owes_power = False
         """We switched it off, and on again it would not go."""
 
@@ -139,6 +141,7 @@ class Station:
         """End what an earlier life, of ours or of bluetoothd's, left behind, once it can be asked about that."""
         if not self._cleared:
             self._cleared = not self.adapter.on_bluez or await self._end_leftovers(hci)
+            self._begun.set()
 
     async def _end_leftovers(self, hci: str) -> bool:
         ended = await end_leftovers(hci, is_ours=self._book.is_held)
@@ -148,10 +151,14 @@ class Station:
     async def _keep_house(self) -> None:
         """Now and then drop what BlueZ keeps for nobody: devices, and links whose end failed or came to light late."""
         unowned = cached.Unowned(self.adapter.name, self._book)
-        wait = LEFTOVERS_AGAIN_S
         while True:
-            await asyncio.sleep(wait)
-            wait = UNOWNED_CHECK_S
+            try:
+                async with asyncio.timeout(UNOWNED_CHECK_S):
+                    await self._begun.wait()
+                self._begun.clear()
+                await asyncio.sleep(LEFTOVERS_AGAIN_S)
+            except TimeoutError:
+                pass
             if self._cleared and self.scanner.hci is not None:
                 await self._end_leftovers(self.scanner.hci)
                 self._tally.add(self.key, Count.DEVICES_REMOVED, await unowned.drop(self.scanner.hci))

@@ -53,6 +53,7 @@ async def _read_first(link: Link, *characteristics: str) -> bytes:
                     return value
             except GattError as error:
                 refused = error.message
+    link.suspect(f"its serial can't be read: {refused}")
     raise IdentityError(f"The serial of the recorder at {link.address} can't be read: {refused}")
 
 
