@@ -35,6 +35,8 @@ def _told(answer: dict[str, Any]) -> None:
     click.secho(printable(about), bold=True)
     for cause in answer["causes"]:
         _cause(cause)
+    for group in answer.get("recordings", []):
+        _group(group)
 
 
 def _cause(cause: dict[str, Any]) -> None:
@@ -59,10 +61,14 @@ def _overview(answer: dict[str, Any]) -> None:
     for one in answer["recorders"]:
         _told(one)
     for group in answer["recordings"]:
-        count = f"{group['count']} recording{'s' * (group['count'] != 1)}"
-        click.secho(
-            f"{count} {'parked' if group['parked'] else 'waiting'}, the latest {printable(group['latest'])}", bold=True
-        )
-        again = "" if group["next_in_s"] is None else f", next try in {duration(group['next_in_s'])}"
-        click.echo(layout.wrapped(f"{group['says']} [{group['code']}]{again}", "  ", "      "))
-        click.echo(layout.wrapped(f"next: {group['remedy']}", "      ", "      "))
+        _group(group)
+
+
+def _group(group: dict[str, Any]) -> None:
+    count = f"{group['count']} recording{'s' * (group['count'] != 1)}"
+    click.secho(
+        f"{count} {'parked' if group['parked'] else 'waiting'}, the latest {printable(group['latest'])}", bold=True
+    )
+    again = "" if group["next_in_s"] is None else f", next try in {duration(group['next_in_s'])}"
+    click.echo(layout.wrapped(f"{group['says']} [{group['code']}]{again}", "  ", "      "))
+    click.echo(layout.wrapped(f"next: {group['remedy']}", "      ", "      "))

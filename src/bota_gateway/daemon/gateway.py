@@ -122,6 +122,11 @@ class Gateway:
         return self._api.budget.pauses() if self._api else []
 
     @property
+    def clock_is_trusted(self) -> bool:
+        """Whether this hub's clock is synchronised."""
+        return self._clock_is_trusted()
+
+    @property
     def paused(self) -> Mapping[str, float]:
         """What a person has paused, and since when."""
         return self._pausing.since if self._pausing else {}

@@ -130,6 +130,10 @@ class Live(Protocol):
         """Whether any answer of the cloud came since the start."""
 
     @property
+    def clock_is_trusted(self) -> bool:
+        """Whether this hub's clock is synchronised."""
+
+    @property
     def paused(self) -> Mapping[str, float]:
         """Parts that a person has paused, each with the Unix time of it."""
 

@@ -17,12 +17,13 @@ from bota_gateway.spool import Spool
 from bota_gateway.status.live import Live
 from bota_gateway.status.naming import named
 from bota_gateway.status.remedies import remedy
-from bota_gateway.status.words import duration, size
+from bota_gateway.status.words import clock, duration, size
 
 _DONE = {
     Custody.CONFIRMED: "Nothing is left to do: the cloud has it, and its recorder deleted it.",
     Custody.FORGOTTEN: "Nothing is left to do: the cloud has it, its recorder deleted it, and so did this hub.",
 }
+_OPEN = frozenset(Custody) - _DONE.keys()
 _AT_RECORDER = {
     Custody.LISTED: "It is on its recorder, and is pulled in a visit.",
     Custody.RECEIVING: "Its transfer broke off, and begins again in a visit.",
@@ -37,6 +38,9 @@ _OF_NEITHER = frozenset({"status socket", "status page", "housekeeping", "watchd
 _NEAR_DBM = -75
 """A recorder last heard above this did not fade away: it was switched off, ran empty, or a phone took it. Bluetooth LE
 receivers lose a sender at -85 to -95 dBm, and a body in between takes some 10 dB."""
+
+_JUST_MET_S = 60.0
+"""A recorder does not advertise while it is held, and needs some seconds to be heard again."""
 
 
 class Reason(StrEnum):
@@ -56,6 +60,11 @@ class Reason(StrEnum):
     """Somebody paused it.
 
     Let it work again: bota-gateway resume.
+    """
+    CLOCK = "hub_clock_unsynchronised"
+    """Nothing has set this hub's clock since it was switched on; it has none of its own.
+
+    Check with: timedatectl. It needs the network, and a time server that the network lets through.
     """
     QUEUED = "upload_queued"
     """Others are uploaded before it.
@@ -100,7 +109,10 @@ class Why:
         """
         recorders = await self._spool.recorders()
         if found := _of_serial(recorders, name):
-            return _told(found.serial, None, None, self._of_recorder(found))
+            held = await self._groups(await self._spool.recordings(states=_OPEN, serial=found.serial))
+            return _told(found.serial, None, None, self._of_recorder(found, held=bool(held)) + self._clock()) | {
+                "recordings": held
+            }
         try:
             recording = named(await self._spool.recordings(), name)
         except StatusError as unknown:
@@ -117,21 +129,24 @@ class Why:
     async def overview(self) -> dict[str, Any]:
         """Every recorder that something is in the way of, and recordings by the reason they wait or are parked for."""
         recorders = {one.serial: self._of_recorder(one) for one in await self._spool.recorders()}
-        by_code: dict[tuple[str, bool], list[Recording]] = defaultdict(list)
-        for row in await self._spool.recordings(states=set(Custody) - _DONE.keys()):
-            if code := row.parked_reason or row.waiting_for:
-                by_code[code, row.state is Custody.PARKED].append(row)
+        gateway = (*self._by_hand("radio"), *self._by_hand("uploads"), *self._clock(), *self._cloud())
         return {
-            "gateway": [
-                asdict(cause) for cause in (*self._by_hand("radio"), *self._by_hand("uploads"), *self._cloud())
-            ],
+            "gateway": [asdict(cause) for cause in gateway],
             "recorders": [
                 _told(serial, None, None, causes)
                 for serial, causes in recorders.items()
                 if any(cause.code for cause in causes)
             ],
-            "recordings": [self._group(code, parked, rows) for (code, parked), rows in sorted(by_code.items())],
+            "recordings": await self._groups(await self._spool.recordings(states=_OPEN)),
         }
+
+    async def _groups(self, rows: Sequence[Recording]) -> list[dict[str, Any]]:
+        """Those that wait or are parked for a reason of their own, by that reason."""
+        by_code: dict[tuple[str, bool], list[Recording]] = defaultdict(list)
+        for row in rows:
+            if code := row.parked_reason or row.waiting_for:
+                by_code[code, row.state is Custody.PARKED].append(row)
+        return [self._group(code, parked, found) for (code, parked), found in sorted(by_code.items())]
 
     def _group(self, code: str, parked: bool, rows: Sequence[Recording]) -> dict[str, Any]:
         soonest = min((row.next_attempt_at for row in rows if row.next_attempt_at is not None), default=None)
@@ -156,9 +171,9 @@ class Why:
             return own
         if row.state in _AT_RECORDER:
             here = own or [Cause(about, _AT_RECORDER[row.state], since=await self._since(row))]
-            return here + self._of_recorder(await self._spool.recorder(row.key.serial))
+            return here + self._of_recorder(await self._spool.recorder(row.key.serial), held=True)
         causes = [*own, *self._by_hand("uploads"), *self._cloud(), *self._parts(_OF_CLOUD)]
-        return causes or [self._uploading(about, row)]
+        return (causes or [self._uploading(about, row)]) + self._clock()
 
     def _settled(self, row: Recording) -> str | None:
         """What to say of one that waits for nothing."""
@@ -195,20 +210,23 @@ class Why:
 
     # -- recorders -----------------------------------------------------------------------------------------------------
 
-    def _of_recorder(self, record: RecorderRecord) -> list[Cause]:
+    def _of_recorder(self, record: RecorderRecord, *, held: bool = False) -> list[Cause]:
+        """What is in the way of its visits; ``held``: recordings of it have reasons of their own."""
         about = f"recorder {record.serial}"
         if any(link.serial == record.serial for link in self._live.links):
             return [Cause(about, "It is being visited now.")]
         causes = list(self._parts(self._live.failing.keys() - _OF_CLOUD - _OF_NEITHER))
         heard = self._live.heard.get(record.address)
         causes += self._by_hand("radio")
-        if not causes and (heard is None or not heard.present):
+        is_quiet = (heard is None or not heard.present) and self._now() - record.last_seen_at > _JUST_MET_S
+        if not causes and is_quiet:
             causes.append(self._not_heard(about, record, None if heard is None else heard.rssi))
         if record.waiting_for is not None:
             causes.append(self._waiting(about, record))
         if record.binding.membership is Membership.UNRESOLVED:
             causes += self._cloud()
-        return causes or [Cause(about, "Nothing holds it up.", next_in_s=self._next_in(record))]
+        well = "Nothing holds up its visits." if held else "Nothing holds it up."
+        return causes or [Cause(about, well, next_in_s=self._next_in(record))]
 
     def _not_heard(self, about: str, record: RecorderRecord, rssi: int | None) -> Cause:
         signal = record.rssi if rssi is None else rssi
@@ -233,17 +251,23 @@ class Why:
         if (since := self._live.paused.get(part)) is not None:
             yield Cause(f"the {part}", "Paused by hand.", Reason.BY_HAND, since, None, remedy(Reason.BY_HAND))
 
+    def _clock(self) -> list[Cause]:
+        if self._live.clock_is_trusted:
+            return []
+        says = f"Its clock says {clock(self._now())} and is not synchronised: recorders are not given the time, and"
+        return [Cause("this hub", f"{says} certificates may fail.", Reason.CLOCK, remedy=remedy(Reason.CLOCK))]
+
     def _cloud(self) -> Iterator[Cause]:
-        clock = asyncio.get_running_loop().time()
+        loop_time = asyncio.get_running_loop().time()
         for pause in self._live.pauses:
-            left = max(0.0, pause.until - clock)
+            left = max(0.0, pause.until - loop_time)
             yield Cause("the cloud", pause.detail, pause.code, None, left, remedy(pause.code))
 
     def _parts(self, names: Collection[str]) -> Iterator[Cause]:
-        clock = asyncio.get_running_loop().time()
+        loop_time = asyncio.get_running_loop().time()
         for name in sorted(names):
             if down := self._live.failing.get(name):
-                error, left = down.error, max(0.0, down.again_at - clock)
+                error, left = down.error, max(0.0, down.again_at - loop_time)
                 yield Cause(f"the {name}", error.message, error.error_code, None, left, error.next_step)
 
 

@@ -193,7 +193,17 @@ function cause(one) {
 }
 
 async function explain(serial) {
-  open(serial, await ask("why", { of: serial }), []);
+  const why = await ask("why", { of: serial });
+  const held = why.recordings.map((one) =>
+    element(
+      "li",
+      {},
+      `${one.count} recording${one.count === 1 ? "" : "s"} ${one.parked ? "parked" : "waiting"}: ${one.says} `,
+      element("span", { className: "code" }, `[${one.code}]`),
+      element("div", {}, `Next: ${one.remedy}`),
+    ),
+  );
+  open(serial, why, held);
 }
 
 async function tell(name) {
