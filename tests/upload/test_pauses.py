@@ -75,6 +75,20 @@ async def test_too_many_calls_pause_and_go_on(tmp_path: Path, retry_after: str |
         await it.assert_stored_once()
 
 
+@pytest.mark.parametrize("retry_after", ["0", "Fri, 31 Dec 1999 23:59:59 GMT"])
+async def test_a_refusal_that_asks_for_no_wait_is_not_repeated_at_once(tmp_path: Path, retry_after: str) -> None:
+    """A server may ask for a longer wait than ours, not for a shorter one: the call would go out every second."""
+    async with hub(tmp_path) as it:
+        rule = it.cloud.faults.add("GET /devices/{id}", Status(status=409, retry_after=retry_after), times=None)
+        await it.capture(1)
+        async with it.running():
+            await asyncio.sleep(3600)
+            assert 3 <= it.cloud.faults.fired(rule) <= 7
+            it.cloud.faults.clear()
+        await it.upload()
+        await it.assert_stored_once()
+
+
 @pytest.mark.parametrize("window", ["fixed", "sliding"])
 async def test_the_published_limits_are_kept(tmp_path: Path, window: str) -> None:
     """With the default settings no call of a fleet's worth of recordings is ever answered 429."""

@@ -125,7 +125,8 @@ class Putting:
         return ticket if ticket is not None and still_good(ticket, self.tools.api.clock.now()) else None
 
     def _later(self, outcome: PutOutcome) -> Postponed:
-        return Postponed(outcome.code, outcome.detail, ladder=self.tools.timing.network, after_s=outcome.retry_after_s)
+        ladder = self.tools.timing.network
+        return Postponed(outcome.code, outcome.detail, ladder=ladder, at_least_s=outcome.retry_after_s)
 
     # -- bytes -------------------------------------------------------------------------------------------------
 

@@ -122,14 +122,23 @@ class Setback(Exception):  # noqa: N818 - not an error: an expected end of an at
 
 
 class Postponed(Setback):
-    """It is tried again, by itself: after ``after_s`` if given, else by ``ladder``."""
+    """It is tried again, by itself: after ``after_s`` if given, else by ``ladder``, not before ``at_least_s``."""
 
     def __init__(
-        self, code: str, detail: str, *, ladder: Ladder, after_s: float | None = None, counts: bool = True
+        self,
+        code: str,
+        detail: str,
+        *,
+        ladder: Ladder,
+        after_s: float | None = None,
+        at_least_s: float | None = None,
+        counts: bool = True,
     ) -> None:
         super().__init__(code, detail)
         self.ladder = ladder
         self.after_s = after_s
+        self.at_least_s = at_least_s or 0.0
+        """What a server asks for may be no wait at all, which must not make a refused call one of every second."""
         self.counts = counts
         """Whether it is the recording's own failure, and not the cloud's as a whole."""
 
@@ -193,7 +202,8 @@ def outcome_unknown(error: CloudError) -> bool:
 def setback_of(error: CloudError, timing: Timing) -> Postponed:
     """The wait for a failed call that the step itself has no better answer to."""
     if isinstance(error, CloudRefusedError) and error.status < 500:
-        counts = error.status not in {401, 429}
-        after_s = error.retry_after_s
-        return Postponed(error.error_code, error.message, ladder=timing.refused, after_s=after_s, counts=counts)
+        code, words, named = error.error_code, error.message, error.retry_after_s
+        if error.status in {401, 429}:  # the whole cloud pauses for these
+            return Postponed(code, words, ladder=timing.refused, after_s=named, counts=False)
+        return Postponed(code, words, ladder=timing.refused, at_least_s=named)
     return Postponed(error.error_code, error.message, ladder=timing.network)

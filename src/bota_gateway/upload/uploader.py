@@ -148,7 +148,7 @@ class Uploader:
         if not isinstance(setback, Postponed):
             raise TypeError(type(setback))
         attempts = (await self._spool.recording(recording.id)).attempts
-        wait = setback.ladder.step(attempts) if setback.after_s is None else setback.after_s
+        wait = max(setback.at_least_s, setback.ladder.step(attempts)) if setback.after_s is None else setback.after_s
         at = self._tools.now() + wait * self._rng.uniform(1.0, 1.2)
         await self._spool.postpone(
             recording.id, code=setback.code, detail=setback.detail, next_attempt_at=at, counts=setback.counts
