@@ -176,10 +176,10 @@ class Grows(Happening):
 
     async def begin(self, world: "ChaosWorld") -> None:
         recorder = world.recorders[self.serial]
-        if not recorder.recordings or recorder.connected:
+        newest = recorder.recordings[-1] if recorder.recordings else None
+        # Of what arrives sealed, the judge can't tell which of the two it was; and what was empty waits for good.
+        if newest is None or recorder.connected or newest.p10 or not newest.data:
             return
-        if recorder.recordings[-1].p10:
-            return  # of what arrives sealed, the judge can't tell which of the two it was
-        old = world.take(self.serial, recorder.recordings[-1].file_id)
+        old = world.take(self.serial, newest.file_id)
         grown = replace(old, data=bytes(old.data) + bytes(self.by), duration_s=old.duration_s + 1 + self.by // 4000)
         world.put(self.serial, grown)

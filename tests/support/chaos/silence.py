@@ -26,7 +26,8 @@ async def silences(world: "ChaosWorld") -> list[str]:
     if status["problems"]:
         return []  # that is the reason for all of them
     recorders: Any = await world.life.ask({"ask": "recorders"})
-    calendar = {one["serial"] for one in recorders if one["next_attempt_at"] is not None}
+    # Who is not in range is visited when it comes, whatever the calendar says; and that is told.
+    calendar = {one["serial"] for one in recorders if one["next_attempt_at"] is not None or not one["in_range"]}
     found = []
     for row in await world.spool.recordings():
         idle_s = world.now() - (await world.spool.timeline(row.id))[-1].at
