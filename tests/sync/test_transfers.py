@@ -465,7 +465,7 @@ async def test_a_visit_is_told_as_a_story(tmp_path: Path) -> None:
     air = VirtualRadio(bytes_per_s=10_000)
     with capture_logs() as lines:
         async with (
-            SimRecorder(air, serial=SERIAL, recordings=[stored(1, size=300_000)]),
+            SimRecorder(air, serial=SERIAL, recordings=[stored(1, size=400_000)]),
             hub_with(tmp_path, air) as hub,
         ):
             await hub.visited(SERIAL)

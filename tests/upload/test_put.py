@@ -4,7 +4,9 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
+from bota_gateway.milestones import STEPS
 from bota_gateway.model import Custody
 from bota_gateway.sim.cloud.faults import (
     LostAfterCommit,
@@ -258,3 +260,17 @@ async def test_a_recording_deleted_in_the_cloud_is_made_again_only_by_a_human(tm
         await it.spool.retry(row.id)
         await it.upload()
         assert len(it.cloud.recordings) == 1
+
+
+@pytest.mark.parametrize(("bytes_per_s", "is_told"), [(200_000, True), (4_000_000, False)])
+async def test_a_long_upload_tells_how_far_it_is(tmp_path: Path, bytes_per_s: int, is_told: bool) -> None:
+    """At a few steps (what sockets hold in between is passed at once), and not at all when it is over soon."""
+    async with hub(tmp_path) as it:
+        it.cloud.faults.add(PUT, SlowReader(bytes_per_s=bytes_per_s))
+        await it.capture(1, speech(20 << 20))
+        with capture_logs() as lines:
+            await it.upload()
+        told = [line["percent"] for line in lines if line["event"] == "upload_progress"]
+        assert bool(told) == is_told
+        assert told == sorted(set(told))
+        assert len(told) <= len(STEPS)

@@ -88,7 +88,7 @@ class Connector:
 
     async def _connect_error(self, sighting: Sighting, station: Station, error: Exception) -> ConnectError:
         kind = classify(error)
-        log.info(
+        log.debug(
             "connect_failed",
             address=sighting.address,
             adapter=sighting.adapter,

@@ -30,9 +30,6 @@ FAILURES_IN_A_ROW = 3
 """Transfers of different recordings that fail one after the other, worth a later try, end a visit: then it is not the
 recording. Each may take seconds of silence, during which others wait and the owner's phone is locked out."""
 
-PROGRESS_EVERY_S = 10.0
-"""Between two progress lines of one transfer: a story to follow, not a flood."""
-
 SMALLEST_MTU = 23
 """What a link has before it negotiates. A list entry does not fit one notification then."""
 

@@ -21,6 +21,7 @@ from bota_gateway.errors import (
     TransferRetry,
     UnrulyError,
 )
+from bota_gateway.milestones import Milestones
 from bota_gateway.model import Binding, Recording, WallClock
 from bota_gateway.protocol.control import Write
 from bota_gateway.protocol.receiver import BatchReceiver, Complete, Failed, ReceiverOptions
@@ -28,7 +29,7 @@ from bota_gateway.protocol.recording_list import recording_id
 from bota_gateway.protocol.uuids import RECORDING_TRANSFER
 from bota_gateway.radio import Link, NotificationStream
 from bota_gateway.spool import Spool
-from bota_gateway.sync.const import PROGRESS_EVERY_S, QUIET_S, SETTLE_S, TRANSFER_TRIES
+from bota_gateway.sync.const import QUIET_S, SETTLE_S, TRANSFER_TRIES
 from bota_gateway.sync.patience import Patience
 from bota_gateway.sync.progress import LinkProgress
 from bota_gateway.sync.reasons import Why
@@ -197,7 +198,7 @@ class Transfer:
         clock = asyncio.get_running_loop().time
         receiver = self.receiver
         receiver.started(clock())
-        tell_at = clock() + PROGRESS_EVERY_S
+        milestones = Milestones(self.progress.expected_bytes, clock())
         while receiver.outcome is None:
             # What is buffered is taken before the deadline is judged: a slow disk here is no silence over there.
             deadline = receiver.deadline
@@ -208,10 +209,10 @@ class Transfer:
                 receiver.tick(max(deadline, clock()))  # a timer may fire a nanosecond early
             if audio := receiver.take_audio():
                 await self.spool.store_audio(self.recording.id, audio)
-            self.progress.received_bytes = receiver.received_bytes
-            if clock() >= tell_at:
-                tell_at = clock() + PROGRESS_EVERY_S
-                log.info("transfer_progress", received=receiver.received_bytes, bytes_per_s=round(self.progress.rate))
+            self.progress.received_bytes = received = receiver.received_bytes
+            if milestones.due(received, clock()):
+                percent, rate = milestones.percent(received), round(self.progress.rate)
+                log.info("transfer_progress", percent=percent, received=received, bytes_per_s=rate)
         return receiver.outcome
 
     async def _capture(self, complete: Complete, binding: Binding, dropped: int) -> Recording:

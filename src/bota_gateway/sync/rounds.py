@@ -225,16 +225,16 @@ class Rounds:
         hint = candidate.record.serial if candidate.record else None
         try:
             with bound_contextvars(address=sighting.address):
-                log.info("visit_started", recorder=hint, adapter=sighting.adapter, rssi=sighting.rssi)
+                log.debug("visit_started", recorder=hint, adapter=sighting.adapter, rssi=sighting.rssi)
                 try:
                     await self._connect_and_visit(sighting, progress, claims)
                 except (SpoolWriteError, SpoolCorruptError):
                     raise  # durability is at stake: for the whole daemon to decide
                 except GatewayError as error:
-                    await self._failed(progress, hint, error)
+                    await self._failed(progress, sighting, hint, error)
                 except Exception as error:  # one recorder's oddity, or our mistake, must not stop the others
                     log.exception("visit_crashed")
-                    await self._failed(progress, hint, GatewayError(f"{type(error).__name__}: {error}"))
+                    await self._failed(progress, sighting, hint, GatewayError(f"{type(error).__name__}: {error}"))
         finally:
             self._serials -= claims
             del self._links[sighting.address]
@@ -273,7 +273,10 @@ class Rounds:
                 waiting_detail=visit.left.detail if visit.left else None,
                 visited=True,
             )
-        log.info(
+        # Most visits of a day find nothing new: only for whoever looks closely.
+        is_news = visit.pulled or visit.confirmed or findings.reason or self._had_failed(visit, progress)
+        log.log(
+            logging.INFO if is_news else logging.DEBUG,
             "visit_ended",
             recorder=serial,
             code=findings.reason,
@@ -284,7 +287,7 @@ class Rounds:
             next_in=round(delay),
         )
 
-    async def _failed(self, progress: LinkProgress, hint: str | None, error: GatewayError) -> None:
+    async def _failed(self, progress: LinkProgress, sighting: Sighting, hint: str | None, error: GatewayError) -> None:
         """Put the next try on the calendar: of the recorder if the spool knows it by now, else of its address."""
         serial = progress.serial or hint
         hub = self._hub
@@ -309,11 +312,18 @@ class Rounds:
             level,
             "visit_failed",
             recorder=serial,
+            adapter=progress.adapter,
+            rssi=sighting.rssi,
             code=error.error_code,
             reason=error.message,
             remedy=error.next_step,
             next_in=round(delay),
         )
+
+    def _had_failed(self, visit: Visit, progress: LinkProgress) -> bool:
+        """Whether this visit is the first one after some that failed."""
+        presence = self._present.get(progress.address)
+        return visit.follows_failure or (presence is not None and presence.failures > 0)
 
     def _plan_visit(self, serial: str, delay: float) -> float:
         """Unix time of the next visit."""

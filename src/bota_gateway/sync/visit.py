@@ -7,6 +7,7 @@ tells the two apart. The recordings stay safe where they are.
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from random import Random
@@ -105,6 +106,11 @@ class Visit:
             self.left = await self._gates() or await self._exchange()
         return self._findings()
 
+    @property
+    def follows_failure(self) -> bool:
+        """Whether the visit before this one failed."""
+        return self._record.attempts > 0
+
     # -- whether to pull at all ----------------------------------------------------------------------------------------
 
     async def _gates(self) -> Left | None:
@@ -126,7 +132,8 @@ class Visit:
         self._record = await self._hub.spool.note_recorder(
             self.serial, address=self._link.address, name=self._name, rssi=self._link.rssi, firmware=firmware
         )
-        log.info("recorder_verified", firmware=firmware, mtu=self._link.mtu, rssi=self._link.rssi)
+        level = logging.INFO if self._record.last_visit_at is None else logging.DEBUG
+        log.log(level, "recorder_verified", firmware=firmware, mtu=self._link.mtu, rssi=self._link.rssi)
         match is_served(self.serial, self._hub.settings.recorders):
             case Reason.DENIED:
                 return Left(Reason.DENIED, "recorders.deny names it.")
@@ -216,7 +223,8 @@ class Visit:
             log.warning("link_mtu_small", mtu=self._link.mtu)
         outcome = await recorder.read_list(self._link, self._hub.settings.wire)
         listed = recorder.listed_recordings(outcome)
-        log.info(
+        log.log(
+            logging.INFO if outcome.rubbish else logging.DEBUG,
             "list_read",
             recordings=len(listed),
             duplicates=outcome.duplicates,

@@ -12,6 +12,7 @@ import structlog
 from bota_gateway.cloud import Contract, PutKind, PutOutcome, UploadTicket
 from bota_gateway.cloud.s3 import still_good
 from bota_gateway.errors import CloudRefusedError
+from bota_gateway.milestones import Milestones
 from bota_gateway.model import Recording
 from bota_gateway.upload.const import URLS_IN_A_ROW
 from bota_gateway.upload.judging import Verdict, is_enough, judge
@@ -133,7 +134,7 @@ class Putting:
     async def _send(self, recording: Recording, ticket: UploadTicket, working: Working) -> PutOutcome:
         working.sent_bytes = 0
         started = asyncio.get_running_loop().time()
-        log.info("upload_started", bytes=recording.size_bytes)
+        log.debug("upload_started", bytes=recording.size_bytes)
         async with aclosing(self._checked(recording, working)) as body:
             outcome = await self.tools.api.put(ticket, body, recording.size_bytes or 0)
         seconds = asyncio.get_running_loop().time() - started
@@ -147,12 +148,17 @@ class Putting:
         A PUT without its last bytes stores nothing, so rotten audio never even reaches the bucket.
         """
         digest = hashlib.sha256()
+        clock = asyncio.get_running_loop().time
+        began, milestones = clock(), Milestones(recording.size_bytes or 0, clock())
         held = b""
         async with aclosing(self.tools.audio(recording)) as pieces:
             async for piece in pieces:
                 if held:
                     yield held
                     working.sent_bytes += len(held)
+                    if milestones.due(sent := working.sent_bytes, clock()):
+                        percent, seconds = milestones.percent(sent), round(clock() - began)
+                        log.info("upload_progress", percent=percent, sent=sent, seconds=seconds)
                 digest.update(piece)
                 held = piece
         if digest.hexdigest() != recording.sha256:
