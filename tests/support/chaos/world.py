@@ -5,10 +5,9 @@ import dataclasses
 import math
 import shutil
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import pytest
@@ -16,7 +15,7 @@ import pytest
 from bota_gateway.cloud.const import UNAUTHORIZED_PROBE_S
 from bota_gateway.daemon import counts, gateway, signs
 from bota_gateway.errors import SpoolError
-from bota_gateway.model import Custody
+from bota_gateway.model import CaptureKey, Recording
 from bota_gateway.radio import scanner
 from bota_gateway.radio.const import SILENT_S
 from bota_gateway.sim.cloud import Rule
@@ -29,10 +28,11 @@ from support.chaos.at_cloud import Lent
 from support.chaos.at_hub import SpoolLost
 from support.chaos.happening import Happening
 from support.chaos.human import Human
+from support.chaos.scene import scenario_of, stored_of
 from support.chaos.schedule import Schedule
-from support.chaos.setup import CloudOption, Generation, Quirk, Recorded, Setting
+from support.chaos.setup import Quirk, Recorded
 from support.chaos.silence import silences
-from support.crash_world import SMALL_TABLE, Scenario, World
+from support.crash_world import SMALL_TABLE, World
 from support.doors import Classes
 from support.effects import Point
 from support.evidence import Evidence, Word
@@ -67,8 +67,6 @@ TIMER_GRAIN_S = 1e-6
 """Timers fire this much early at most, and sums of times are rounded."""
 
 PLENTY = 1 << 40
-FLOOR = 1 << 20
-OVER = frozenset({Custody.CONFIRMED, Custody.FORGOTTEN})
 SOMEBODY_ELSE = "eu_somebodyElse"
 
 
@@ -78,7 +76,7 @@ class ChaosWorld(World):
     recorders: dict[str, PlainRecorder]  # type: ignore[assignment]  # on another air
 
     def __init__(self, directory: Path, schedule: Schedule) -> None:
-        super().__init__(directory, _scenario(schedule), (), marking=False)
+        super().__init__(directory, scenario_of(schedule), (), marking=False)
         self.schedule = schedule
         self.ether = PlainAir(bytes_per_s=USUAL_PACE, seed=schedule.seed)
         self.usual_options = RecorderOptions(
@@ -170,10 +168,21 @@ class ChaosWorld(World):
         return dataclasses.replace(evidence, waits=waits)
 
     async def _is_at_rest(self) -> bool:
-        """As in the crash-point world; but a spool that was lost need not know what was over before."""
+        """As in the crash-point world; and what has grown on a recorder is known as it is now."""
+        rows = await self.spool.recordings()
+        pulled = {(row.key, row.duration_s if row.sha256 else None) for row in rows}
+        for serial, recorder in self.recorders.items():
+            for one in recorder.recordings:
+                key = CaptureKey(serial, one.file_id, one.started_at)
+                if not pulled & {(key, one.duration_s), (key, None)}:
+                    return False
         if not any(isinstance(one, SpoolLost) for one in self.schedule.happenings):
             return await super()._is_at_rest()
-        known = {(row.key.serial, row.key.file_id, row.key.started_at) for row in await self.spool.recordings()}
+        return await self._rests_without_the_past(rows)
+
+    async def _rests_without_the_past(self, rows: Sequence[Recording]) -> bool:
+        """A spool that was lost need not know what was over before."""
+        known = {(row.key.serial, row.key.file_id, row.key.started_at) for row in rows}
         everything = self.witness.made
         held = {held_by(serial, one) for serial, recorder in self.recorders.items() for one in recorder.recordings}
         self.witness.made = [
@@ -325,7 +334,7 @@ class ChaosWorld(World):
         deleted = {told.held for told in self.witness.told if told.word is Word.CONFIRM}
         if new.file_id in recorder.firmware.recordings or not set(earlier) <= deleted:
             return
-        self.put(new.serial, _stored(new))
+        self.put(new.serial, stored_of(new))
 
     def arm(self, why: Happening, rule: Rule) -> None:
         """The cloud misbehaves from now on."""
@@ -428,46 +437,3 @@ async def chaos_world(directory: Path, schedule: Schedule) -> AsyncIterator[Chao
             )
             it.recorders[serial] = await stack.enter_async_context(recorder)
         yield it
-
-
-def _scenario(schedule: Schedule) -> Scenario:
-    interval, shortest, longest = schedule.pace.visits
-    settings: dict[str, dict[str, Any]] = {
-        "visits": {"interval_s": interval, "shortest_s": shortest, "longest_s": longest},
-        "spool": {"min_free_bytes": FLOOR},
-        "wire": {"max_recording_bytes": 1 << 20},
-        "recorders": {},
-        "cloud": {},
-    }
-    options: dict[str, Any] = {}
-    profile = "e"
-    waits: dict[tuple[str, str], str] = {}
-    for one in schedule.happenings:
-        match one:
-            case Setting():
-                settings.setdefault(one.section, {})[one.key] = one.value
-            case CloudOption():
-                options[one.option] = one.value
-            case Generation():
-                profile = one.profile.value
-            case Recorded(waits_for=str(code)):
-                waits[one.serial, one.file_id] = code
-            case _:
-                pass
-    never = settings["recorders"].get("confirm") == "never"
-    rests = {*OVER, Custody.PARKED, *({Custody.STORED} if never else ())}
-    return Scenario(f"seed {schedule.seed}", {}, profile, options, settings, waits=waits, rests=frozenset(rests))
-
-
-def _stored(new: Recorded) -> StoredRecording:
-    data = Random(f"{new.serial} {new.file_id} {new.started_at} {new.size}").randbytes(new.size)
-    start = b"\0\1\2\3" if new.form == "rubbish" else b"OggS"
-    return StoredRecording(
-        new.file_id,
-        new.started_at,
-        new.duration_s,
-        (start + data[4:])[: new.size],
-        encrypted_at_rest=new.form == "at_rest",
-        p10=new.form == "p10",
-        needs_v2=new.form == "v2",
-    )
