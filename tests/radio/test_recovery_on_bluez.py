@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bleak.backends.bluezdbus import manager as bluez_manager
 from dbus_fast import Variant
 from structlog.testing import capture_logs
 
@@ -101,6 +102,8 @@ async def test_a_death_of_bluetoothd_ends_links_at_once_and_its_return_resumes(b
                 await link.read(SERIAL_NUMBER)
         await until(lambda: gateway.told("bluetooth_lost"))
         assert gateway.told("bluetooth_lost")[0]["links"] == 1
+        believed = bluez_manager._global_instances[asyncio.get_running_loop()]
+        await until(lambda: not believed.is_connected(sighting.device.details["path"]))
         async with FakeBlueZ(bus) as second:
             second.add_adapter()
             left = second.advertise(ONE, connected=True)
