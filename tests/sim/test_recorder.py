@@ -5,6 +5,7 @@ import hashlib
 
 import pytest
 from bleak.exc import BleakError, BleakGATTProtocolError
+from bumble import att
 
 from bota_gateway.protocol import uuids
 from bota_gateway.protocol.control import Opcode, list_command, result_write, start_command, trigger_upload
@@ -39,6 +40,18 @@ async def place(*recordings: StoredRecording, **options: object) -> tuple[Hub, S
     radio = VirtualRadio()
     chosen = RecorderOptions(**options)  # type: ignore[arg-type]  # each test names real options
     return await Hub.on(radio), SimRecorder(radio, serial=SERIAL, recordings=recordings, options=chosen)
+
+
+async def test_a_write_to_a_declaration_is_refused_and_changes_nothing() -> None:
+    """A hub that remembers the handles of other firmware may write anywhere; the table stays what it is."""
+    hub, recorder = await place()
+    async with recorder, hub.client(await hub.find(recorder.address)):
+        client = next(iter(hub.device.connections.values())).gatt_client
+        declaration = recorder.firmware.handles[uuids.DEVICE_STATUS] - 1
+        before = await client.read_value(declaration)
+        with pytest.raises(att.ATT_Error):
+            await client.write_value(declaration, b"\1\0", with_response=True)
+        assert await client.read_value(declaration) == before
 
 
 # -- connection -------------------------------------------------------------------------------------------------------

@@ -49,8 +49,8 @@ async def killed_in_connect(scene: Scene) -> str:
     """The gateway is killed while it connects; the next life gets through to that recorder all the same."""
     await scene.gateway()
     recorder = await scene.recorder(10_000)
-    await scene.event("visit_started", address=recorder.address)
     _let_connect(scene, recorder, False)
+    await scene.event("visit_started", address=recorder.address)
     async with asyncio.timeout(PATIENCE_S):
         while scene.air._stations["hub"].pending_le_connection is None:
             if recorder.connected:

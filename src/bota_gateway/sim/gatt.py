@@ -6,6 +6,7 @@ their own just keep the value written to them.
 
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from bumble import att
 from bumble.gatt import Characteristic, Service
@@ -119,6 +120,20 @@ def _writer(cell: Cell) -> Callable[[object, bytes], Awaitable[None]]:
             raise att.ATT_Error(error.code) from error
 
     return take
+
+
+def protect(attributes: Iterable[att.Attribute[Any]]) -> None:
+    """Lets writes be refused that go to what nobody may write, such as a declaration; bumble takes them.
+
+    A hub that remembers the handles of earlier firmware writes to such places.
+    """
+
+    def refuse(_connection: object, _value: bytes) -> None:
+        raise att.ATT_Error(att.ATT_WRITE_NOT_PERMITTED_ERROR)
+
+    for attribute in attributes:
+        if isinstance(value := attribute.value, bytes):
+            attribute.value = att.AttributeValue(read=lambda _connection, value=value: value, write=refuse)
 
 
 def kept_cells(values: dict[str, bytes]) -> list[tuple[str, list[Cell]]]:

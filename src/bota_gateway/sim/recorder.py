@@ -23,7 +23,7 @@ from bota_gateway.protocol import advertising, uuids
 from bota_gateway.sim.condition import Clock, Condition
 from bota_gateway.sim.faults import FaultKind, Faults
 from bota_gateway.sim.firmware import Firmware
-from bota_gateway.sim.gatt import build
+from bota_gateway.sim.gatt import build, protect
 from bota_gateway.sim.options import Advertises, RecorderOptions, StoredRecording
 from bota_gateway.sim.peer import Peer
 from bota_gateway.sim.seen import Seen
@@ -269,6 +269,7 @@ class SimRecorder:
             self.firmware.table(), self.options.absent, encrypted=self.options.requires_encryption
         )
         device.add_services(services)
+        protect(device.gatt_server.attributes)
         device.gatt_server.max_mtu = self.options.att_mtu
         self.firmware.handles = {uuid: one.handle for uuid, one in characteristics.items()}
         for characteristic in characteristics.values():
