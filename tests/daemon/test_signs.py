@@ -117,10 +117,10 @@ async def test_a_hub_without_adapter_gets_ready_and_says_what_is_missing(tmp_pat
 
 async def test_the_status_line_follows_a_recording(tmp_path: Path, systemd: Systemd) -> None:
     """It tells how far a transfer is and how the cloud is, and does not call a cloud well that never answered."""
-    async with World.open(tmp_path, bytes_per_s=20_000) as world, world.gateway() as running:
+    async with World.open(tmp_path, bytes_per_s=5_000) as world, world.gateway() as running:
         heard = await systemd.hears("READY=1")
         assert heard[-2].endswith("cloud not asked yet")
-        await world.recorder("PIN0000001", speech(1, size=900_000))
+        await world.recorder("PIN0000001", speech(1, size=200_000))
         lines = [line for line in await systemd.listen(120) if line.startswith("STATUS=")]
         await running.all_in(Custody.CONFIRMED)
         assert len([line for line in lines if "1 receiving " in line and " %" in line]) >= 3

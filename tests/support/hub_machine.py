@@ -1,7 +1,7 @@
 """A hub without a radio: Debian 12 booted by its own systemd in a container, to install the product into.
 
 The system is made once (debootstrap) and kept in ``.cache``; every boot writes into memory only. It has no network:
-what is installed into it comes from the tree and from wheels, both mounted read-only.
+what is installed into it comes from the tree and from wheels, both mounted read-only. One machine runs at a time.
 """
 
 import fcntl
@@ -150,7 +150,8 @@ def boot(
     mounts += [f"--bind-ro={path}:/mnt/{path.name}" for path in binds]
     options = ["--quiet", "--register=no", "--keep-unit", "--private-network", "--console=pipe", *mounts]
     options += [*([] if keep else ["--volatile=overlay"]), f"--machine=bota-hub-{os.getpid()}"]
-    with tempfile.TemporaryFile() as console:
+    # One at a time: with --keep-unit two would share one tree of control groups, and meet each other's services.
+    with alone(CACHE / "machine.lock"), tempfile.TemporaryFile() as console:
         container = subprocess.Popen(  # noqa: S603 - fixed command
             ["systemd-nspawn", *options, "--directory", str(system or debian()), "--boot"],  # noqa: S607 - on purpose
             stdin=subprocess.DEVNULL,
