@@ -15,6 +15,10 @@ HEADERS = {EVENT: (3, 2, 1), ACL: (5, 3, 2)}
 """Of the packets that a controller sends: length of the header, and where in it the body's length stands, in bytes."""
 
 
+QUIET_MS = 300
+"""A controller that was not spoken to yet says nothing."""
+
+
 def packets(data: bytearray) -> "list[bytes]":
     """Take the whole packets off the front of ``data``."""
     found = []
@@ -34,12 +38,14 @@ def main() -> None:
     while not os.path.exists(path):  # noqa: PTH110 - pathlib costs a tenth of a second here
         time.sleep(0.1)
     port = os.open(path, os.O_RDWR)
+    poll = select.poll()
+    poll.register(port, select.POLLIN)
+    while poll.poll(QUIET_MS):  # what was on its way to an adapter before this one, perhaps cut in the middle
+        os.read(port, 65536)
     vhci = os.open("/dev/vhci", os.O_RDWR)
     os.write(vhci, VENDOR_PACKET)
     os.read(vhci, 16)  # its answer: the adapter's number
     received = bytearray()
-    poll = select.poll()
-    poll.register(port, select.POLLIN)
     poll.register(vhci, select.POLLIN)
     while True:
         for file, _ in poll.poll():
