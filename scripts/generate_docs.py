@@ -30,7 +30,7 @@ from bota_gateway.protocol.errors_on_wire import WIRE_ERRORS, transfer_code
 from bota_gateway.sim import faults as recorder_faults
 from bota_gateway.sim.cloud import faults as cloud_faults
 from bota_gateway.spool import custody
-from bota_gateway.status.catalogue import BY_NAME
+from bota_gateway.status.catalogue import BY_NAME, Event
 
 ROOT = Path(__file__).resolve().parent.parent
 GENERATED = "<!-- Made by scripts/generate-docs from the code; change it there. -->\n\n"
@@ -86,22 +86,53 @@ def cli_md() -> str:
     return "\n".join(out) + "\n"
 
 
+EVENTS = """\
+One name for each happening. `recorder` (serial) and `recording` (file id) stand beside the fields where they apply.
+A healthy day has no warning, and fewer than 2,000 lines at level info on a hub with ten recorders.
+
+Where to read it:
+
+```
+bota-gateway tail --recorder PIN0000001                     as it happens, and what was just before
+journalctl -u bota-gateway -p warning --since today         only what may need you
+journalctl -u bota-gateway RECORDER=PIN0000001              the story of one recorder
+journalctl -u bota-gateway RECORDING=0a0b0c0d               of one recording, over restarts
+journalctl -u bota-gateway CODE=radio_connect_timeout       of one reason; each field below, in capitals, can be asked
+bota-gateway timeline 0a0b0c0d                              of one recording, as the spool remembers it for good
+```
+
+The journal takes several of these at once: `RECORDER=PIN0000001 EVENT=visit_failed`. With `-o json` every field shows.
+
+**Repeats.** Of a failure that comes again and again, the second is told, then each doubling, and none is hidden for
+longer than an hour: "again (12 times since 09:10)", in fields `times` and `first_at`; `last_at` in one that is told
+late. The last column says by which fields it counts as the same, where `whom` is the recorder and the recording, or
+the address where no recorder is known yet; and which repeats an event ends: "after 12 tries since 09:10", in fields
+`after_times` and `failing_since`. Nothing at level error, nor at debug, is ever left out. Metrics count all.
+"""
+
+
 def events_md() -> str:
     """Every event that the logs can hold."""
     out = [GENERATED + "# Log events", ""]
     out += [
-        "One name for each happening. `recorder` (serial) and `recording` (file id) stand beside the fields where they",
-        "apply. A healthy day has no warning.",
+        *EVENTS.splitlines(),
         "",
-        "| Event | Level | Fields | Meaning | What to do |",
-        "|---|---|---|---|---|",
+        "| Event | Level | Fields | Meaning | What to do | Repeats |",
+        "|---|---|---|---|---|---|",
     ]
     for event in sorted(BY_NAME.values(), key=lambda one: one.name):
         fields = ", ".join(f"`{field}`" for field in event.fields)
         out.append(
-            f"| `{event.name}` | {', '.join(event.levels)} | {fields} | {_cell(event.meaning)} | {_cell(event.todo)} |"
+            f"| `{event.name}` | {', '.join(event.levels)} | {fields} | {_cell(event.meaning)} | {_cell(event.todo)} "
+            f"| {_repeats(event)} |"
         )
     return "\n".join(out) + "\n"
+
+
+def _repeats(event: Event) -> str:
+    told = [f"the same by {', '.join(f'`{field}`' for field in event.collapses)}"] if event.collapses else []
+    told += [f"ends {', '.join(f'`{name}`' for name in event.ends)}"] if event.ends else []
+    return "; ".join(told)
 
 
 def errors_md() -> str:

@@ -25,6 +25,10 @@ class Event:
     fields: tuple[str, ...] = ()
     """Beside these, ``recorder`` (serial), ``recording`` (file id) and ``address`` stand with any event they fit."""
     todo: str = "Nothing."
+    collapses: tuple[str, ...] = ()
+    """A failure that repeats is not told each time. The fields that make it the same one (see ``repeats.py``)."""
+    ends: tuple[str, ...] = ()
+    """Events whose repeating this one ends."""
 
     @cached_property
     def fields_told(self) -> frozenset[str]:
@@ -35,7 +39,14 @@ class Event:
 def _read() -> dict[str, Event]:
     table = tomllib.loads(files("bota_gateway.status").joinpath("events.toml").read_text("utf-8"))
     return {
-        name: Event(name, tuple(row.pop("levels")), fields=tuple(row.pop("fields", ())), **row)
+        name: Event(
+            name,
+            tuple(row.pop("levels")),
+            fields=tuple(row.pop("fields", ())),
+            collapses=tuple(row.pop("collapses", ())),
+            ends=tuple(row.pop("ends", ())),
+            **row,
+        )
         for name, row in table.items()
     }
 

@@ -5,6 +5,7 @@ Rooms log with ``structlog.get_logger()`` and an event name of the catalogue; th
 
 import logging
 import sys
+import time
 import traceback
 from collections.abc import Mapping, MutableMapping
 from typing import Any, TextIO
@@ -12,9 +13,11 @@ from typing import Any, TextIO
 import structlog
 
 from bota_gateway.config import LogSettings
+from bota_gateway.model import WallClock
 from bota_gateway.status import journal, words
 from bota_gateway.status.catalogue import BY_NAME, LEVELS
 from bota_gateway.status.redact import redact
+from bota_gateway.status.repeats import ADDED, Repeats
 from bota_gateway.status.story import OWN, Story, says
 
 _MARKS = {"debug": " ", "info": " ", "warning": "!", "error": "✗"}
@@ -24,13 +27,16 @@ _COLOURS = {"debug": "\x1b[2m", "warning": "\x1b[33m", "error": "\x1b[31m"}
 _RESET = "\x1b[0m"
 
 
-def configure(settings: LogSettings, stream: TextIO = sys.stderr, story: Story | None = None) -> None:
+def configure(
+    settings: LogSettings, stream: TextIO = sys.stderr, story: Story | None = None, now: WallClock = time.time
+) -> None:
     """Set up structlog for the process, and bring warnings of libraries into the same story.
 
     Args:
         settings: Form and least level.
         stream: Where lines go.
         story: Takes note of each line, too.
+        now: The wall clock, by which repeats are counted.
     """
     form = settings.format if settings.format != "auto" else _form_that_fits(stream)
     structlog.configure(
@@ -39,6 +45,8 @@ def configure(settings: LogSettings, stream: TextIO = sys.stderr, story: Story |
             structlog.processors.add_log_level,
             *_prepared(form),
             redact_fields,
+            *([story.count] if story else []),
+            Repeats(now),
             *([story] if story else []),
             _renderer(form, stream),
         ],
@@ -177,7 +185,7 @@ def _line(
 def _more(name: str, fields: Mapping[str, Any]) -> str:
     """What the sentence of the catalogue does not tell."""
     known = BY_NAME.get(name)
-    told = known.fields_told if known else frozenset[str]()
+    told = ADDED | (known.fields_told if known else frozenset[str]())
     more = " ".join(f"{key}={value}" for key, value in fields.items() if key not in told and value is not None)
     return f"  {words.printable(more)}" if more else ""
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from bota_gateway.model import WallClock
-from bota_gateway.status import words
+from bota_gateway.status import repeats, words
 from bota_gateway.status.catalogue import BY_NAME, LEVELS
 
 KEPT: Final = 1_000
@@ -38,7 +38,8 @@ def says(event: Mapping[str, Any]) -> str:
     """What a log event tells a person: the sentence of the catalogue with its fields filled in."""
     name = str(event["event"])
     known = BY_NAME.get(name)
-    return words.sentence(known.says, event) if known else name.replace("_", " ")
+    sentence = words.sentence(known.says, event) if known else name.replace("_", " ")
+    return sentence + repeats.words_of(event, time.time())
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +75,18 @@ class Story:
         self.bytes: Counter[str] = Counter()
         """The ``bytes`` of each event, added up."""
 
+    def count(self, _logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        """Processor: count what happens, also what is not told each time."""
+        if not repeats.is_retold(event):
+            self.counts[str(event["event"]), str(event.get("level", "info"))] += 1
+            if isinstance(count := event.get("bytes"), int):
+                self.bytes[str(event["event"])] += count
+        return event
+
     def __call__(self, _logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         """Processor: take note of the event and hand it on unchanged."""
         name, level = str(event["event"]), str(event.get("level", "info"))
         self.number += 1
-        self.counts[name, level] += 1
-        if isinstance(count := event.get("bytes"), int):
-            self.bytes[name] += count
         self._kept.append(
             Happening(
                 number=self.number,

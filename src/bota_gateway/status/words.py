@@ -72,6 +72,11 @@ def clock_of_day(at: float, now: float) -> str:
     return then.strftime("%H:%M:%S" if then.date() == today.date() else "%m-%d %H:%M:%S")
 
 
+def minute(at: float, now: float) -> str:
+    """Local hour and minute; with the day where that is another one than today's."""
+    return clock_of_day(at, now).rpartition(":")[0]
+
+
 def printable(text: object) -> str:
     """The text without control characters: what a recorder sends must not move a technician's cursor."""
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in str(text))

@@ -108,8 +108,8 @@ class Visit:
 
     @property
     def follows_failure(self) -> bool:
-        """Whether the visit before this one failed."""
-        return self._record.attempts > 0
+        """Whether the visit before this one failed, or was ended early."""
+        return self._record.attempts > 0 or self._record.waiting_for is not None
 
     # -- whether to pull at all ----------------------------------------------------------------------------------------
 

@@ -154,10 +154,10 @@ class Registrar:
         except CloudError as error:
             self._note_failure(serial, error)
             return
-        self._failures.pop(serial, None)
+        had_failed = self._failures.pop(serial, None) is not None
         binding = Binding(Membership.STRANGER) if device is None else binding_of(device)
         await self._spool.bind(serial, binding)
-        if binding != recorder.binding:
+        if binding != recorder.binding or had_failed:
             log.info(
                 "recorder_resolved",
                 recorder=serial,
