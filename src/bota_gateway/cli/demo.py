@@ -89,11 +89,11 @@ def demo(
             remedy="Install them, in a clone of the project: pip install '.[sim]'",
         ) from None
     if picture is not None:
-        picture.write_text(_without_fonts(console.export_svg(title="bota-gateway demo")), "utf-8")
+        picture.write_text(without_fonts(console.export_svg(title="bota-gateway demo")), "utf-8")
     ctx.exit(0 if good else 1)
 
 
-def _without_fonts(svg: str) -> str:
+def without_fonts(svg: str) -> str:
     """The picture without the fonts that it would fetch from elsewhere: any monospaced one will do."""
     return re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)
 
