@@ -85,7 +85,7 @@ def _show_recorders(answer: list[dict[str, Any]], as_json: bool) -> None:
     if as_json:
         options.print_json(answer)
     elif answer:
-        headings = ("recorder", "cloud", ">seen ago", ">dBm", ">battery", ">holds", "firmware", "next visit")
+        headings = ("recorder", "cloud", ">heard", ">dBm", ">batt", ">used", ">holds", "firmware", "visit")
         layout.table(headings, [_recorder(one) for one in answer], [_why(one) for one in answer])
     else:
         click.echo("No recorder has been met yet.")
@@ -96,9 +96,10 @@ def _recorder(one: dict[str, Any]) -> tuple[str, ...]:
     return (
         one["serial"],
         one["membership"],
-        duration(one["seen_ago_s"]),
+        "now" if one["in_range"] or one["linked"] else duration(one["heard_ago_s"] or one["seen_ago_s"]),
         _or_dash(one["rssi"]),
         battery,
+        _share(one["storage_used_mb"], one["storage_total_mb"]),
         _or_dash(one["pending"]),
         _or_dash(one["firmware"]),
         _when(one, due="when seen") or MISSING,
@@ -204,6 +205,10 @@ def _short(key: str, value: object) -> str:
         return clock(value)
     text = str(value)
     return f"{text[:_DIGEST_SHOWN]}…" if len(text) == _DIGEST_DIGITS and text.isalnum() else text
+
+
+def _share(part: int | None, whole: int | None) -> str:
+    return f"{100 * part // whole} %" if part is not None and whole else MISSING
 
 
 def _or_dash(value: object) -> str:

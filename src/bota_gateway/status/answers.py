@@ -88,6 +88,7 @@ class Answers:
             "seen_ago_s": self._now() - one.last_seen_at,
             "last_seen_at": one.last_seen_at,
             "last_visit_at": one.last_visit_at,
+            "linked": any(link.serial == one.serial for link in self._live.links),
             "in_range": heard is not None and heard.present,
             "heard_ago_s": None if heard is None else heard.ago_s,
             "rssi": one.rssi if heard is None else heard.rssi,

@@ -127,7 +127,7 @@ async function showRecorders() {
     ...recorders.map((one) =>
       row([
         ["Recorder", opener(one.serial, `Why: recorder ${one.serial}`, () => explain(one.serial))],
-        ["Heard", one.in_range ? "in range" : `${duration(one.heard_ago_s ?? one.seen_ago_s)} ago`],
+        ["Heard", one.in_range || one.linked ? "in range" : `${duration(one.heard_ago_s ?? one.seen_ago_s)} ago`],
         ["Signal", one.rssi === null ? "-" : `${one.rssi} dBm`, "number"],
         ["Battery", one.battery_percent === null ? "-" : `${one.battery_percent} %${one.charging ? " +" : ""}`, "number"],
         ["Storage", one.storage_total_mb ? `${Math.round((100 * one.storage_used_mb) / one.storage_total_mb)} %` : "-", "number"],
