@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from bleak.backends.bluezdbus import manager as bluez_manager
-from dbus_fast import Variant
+from dbus_fast import MessageType, Variant
 from structlog.testing import capture_logs
 
 from bota_gateway.config import RadioSettings
@@ -385,3 +385,36 @@ async def test_a_pairing_that_fails_holds_up_no_other_recorder(bluez: FakeBlueZ)
         with pytest.raises(PairingError, match="ended the link"):
             await refused
         assert gateway.tally.counts[ONBOARD, "pairings_failed"] == 1
+
+
+# -- pairing ---------------------------------------------------------------------------------------
+
+
+async def test_a_recorder_that_is_visited_may_pair_and_nobody_else(bluez: FakeBlueZ) -> None:
+    """BlueZ asks an agent before it pairs without questions; a hub has no other agent than the gateway."""
+    async with hub() as gateway:
+        sighting = await gateway.sight(bluez)
+        stranger = bluez.advertise(TWO)
+        async with gateway.radio.connect(sighting):
+            agreed = await bluez.ask_agent("RequestAuthorization", sighting.device.details["path"])
+            refused = await bluez.ask_agent("RequestAuthorization", stranger)
+            asked_for_digits = await bluez.ask_agent("RequestPinCode", sighting.device.details["path"])
+        afterwards = await bluez.ask_agent("RequestAuthorization", sighting.device.details["path"])
+    assert agreed is not None
+    assert agreed.message_type is MessageType.METHOD_RETURN
+    for answer in (refused, asked_for_digits, afterwards):
+        assert answer is not None
+        assert answer.error_name == "org.bluez.Error.Rejected"
+
+
+async def test_a_new_bluetoothd_learns_of_the_agent(bus: str) -> None:
+    """It forgot the agent with everything else."""
+    async with AsyncExitStack() as lives:
+        first = await lives.enter_async_context(FakeBlueZ(bus))
+        first.add_adapter()
+        await lives.enter_async_context(hub())
+        await until(lambda: "RequestDefaultAgent" in first.asked)
+        first.die()
+        second = await lives.enter_async_context(FakeBlueZ(bus))
+        second.add_adapter()
+        await until(lambda: "RequestDefaultAgent" in second.asked)

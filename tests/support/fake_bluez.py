@@ -76,6 +76,8 @@ class FakeBlueZ:
         """What was asked, by member; None of it is forgotten."""
         self.calls: list[tuple[str, str, list[Any]]] = []
         """The same with path and arguments."""
+        self.agent: tuple[str, str] | None = None
+        """Bus name and path of the agent that was registered last."""
         self.discovering: set[str] = set()
         self.values: dict[str, bytes | tuple[str, str]] = {}
         """What reading a characteristic, by path, gives: a value, or an error's name and text."""
@@ -162,6 +164,12 @@ class FakeBlueZ:
         )
         return path
 
+    async def ask_agent(self, member: str, device: str) -> Message | None:
+        """Ask the agent about a pairing, as bluetoothd does when the kernel asks it."""
+        assert self.agent is not None
+        name, path = self.agent
+        return await self._bus.call(Message(name, path, "org.bluez.Agent1", member, signature="o", body=[device]))
+
     def change(self, path: str, interface: str, **properties: Variant) -> None:
         """Properties change."""
         self.objects[path][interface].update(properties)
@@ -183,6 +191,8 @@ class FakeBlueZ:
         member, path = str(message.member), str(message.path)
         self.asked.append(member)
         self.calls.append((member, path, message.body))
+        if member == "RegisterAgent":
+            self.agent = (str(message.sender), str(message.body[0]))
         if member in self.refusals and self.refusals[member] is None:
             return True
         if refusal := self._refusal(member, path):

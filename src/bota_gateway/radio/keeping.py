@@ -9,6 +9,7 @@ import structlog
 from bota_gateway.config import RadioSettings
 from bota_gateway.errors import AdapterError
 from bota_gateway.radio.adapters import Adapter, discover_adapters
+from bota_gateway.radio.agent import PairingAgent
 from bota_gateway.radio.const import ADAPTERS_CHECK_S, SCAN_RETRY_LONGEST_S, SCAN_RETRY_S
 from bota_gateway.radio.opening import BUMBLE, driven
 from bota_gateway.radio.scanner import ScanTrouble
@@ -31,9 +32,10 @@ class Keeper:
         use: Has one used.
         heed: Told of BlueZ's deaths and returns, and of changes among its adapters.
         tally: Where losses are counted of those that BlueZ does not drive.
+        agent: Answers when BlueZ pairs.
     """
 
-    def __init__(self, settings: RadioSettings, use: Use, heed: Heed, tally: Tally) -> None:
+    def __init__(self, settings: RadioSettings, use: Use, heed: Heed, tally: Tally, agent: PairingAgent) -> None:
         self._driven = tuple(name for name in settings.adapters if name.startswith(BUMBLE))
         others = tuple(name for name in settings.adapters if name not in self._driven)
         self._of_bluez = settings.model_copy(update={"adapters": others})
@@ -41,6 +43,7 @@ class Keeper:
         self._use = use
         self._heed = heed
         self._tally = tally
+        self._agent = agent
         self._hopes: set[str] = set()
         """Adapters in use, or tried for the first time. Without any, there is no radio."""
         self._known: set[str | None] = set()
@@ -60,7 +63,7 @@ class Keeper:
             for name in self._driven:
                 tasks.create_task(self._keep_driven(name), name=f"adapter {name}")
             if self._uses_bluez:
-                tasks.create_task(BlueZWatch(self._on_news).run(), name="watch BlueZ")
+                tasks.create_task(BlueZWatch(self._on_news, self._agent).run(), name="watch BlueZ")
                 tasks.create_task(self._keep_bluez(tasks), name="adapters of BlueZ")
 
     async def _keep_driven(self, name: str) -> None:

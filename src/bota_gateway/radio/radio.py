@@ -12,6 +12,7 @@ from bota_gateway.errors import AdapterError, ConnectError, ConnectKind
 from bota_gateway.model import WallClock
 from bota_gateway.radio import bluez
 from bota_gateway.radio.adapters import Adapter
+from bota_gateway.radio.agent import PairingAgent
 from bota_gateway.radio.connect import Connector
 from bota_gateway.radio.const import LOAD_DB, WEAK_RSSI
 from bota_gateway.radio.keeping import Keeper
@@ -53,7 +54,11 @@ class Radio:
         """By name of the adapter."""
         for adapter in adapters or ():
             self._add(adapter)
-        self._keeper = Keeper(settings, self._using, self._heed, self._tally) if adapters is None else None
+        self._keeper = (
+            Keeper(settings, self._using, self._heed, self._tally, PairingAgent(self._book.is_held))
+            if adapters is None
+            else None
+        )
         self._bluetooth_lost = False
         self._tasks: asyncio.TaskGroup
         """There while `run` runs."""

@@ -14,6 +14,7 @@ from dbus_fast import BusType, Message, MessageType
 from dbus_fast.aio import MessageBus
 
 from bota_gateway.radio import bluez
+from bota_gateway.radio.agent import PairingAgent
 from bota_gateway.radio.bounded import bounded
 from bota_gateway.radio.classify import BACKEND_FAILURES, describe
 from bota_gateway.radio.const import BLUEZ_CALL_S, BUS_RETRY_LONGEST_S, BUS_RETRY_S
@@ -42,11 +43,14 @@ class News(StrEnum):
 class BlueZWatch:
     """Calls ``tell`` with each piece of news, in order.
 
-    With it comes the reason in words for `News.LOST`, and the adapter's ``hciN`` for `News.ADAPTERS`.
+    With it comes the reason in words for `News.LOST`, and the adapter's ``hciN`` for `News.ADAPTERS`. Its connection to
+    the bus also serves ``agent``, which has to be there as long as bluetoothd is.
     """
 
-    def __init__(self, tell: Callable[[News, str], None]) -> None:
+    def __init__(self, tell: Callable[[News, str], None], agent: PairingAgent) -> None:
         self._tell = tell
+        self._agent = agent
+        self._bus: MessageBus
         self._lives = False
 
     async def run(self) -> None:
@@ -70,7 +74,9 @@ class BlueZWatch:
 
     async def _begin(self, bus: MessageBus) -> None:
         await bus.connect()
+        self._bus = bus
         bus.add_message_handler(self._on_message)
+        bus.add_message_handler(self._agent.answer)
         for rule in _RULES:
             await _ask(bus, "AddMatch", rule)
         reply = await _ask(bus, "NameHasOwner", bluez.SERVICE)
@@ -93,6 +99,8 @@ class BlueZWatch:
     def _note(self, *, lives: bool, reason: str) -> None:
         if lives != self._lives:
             self._lives = lives
+            if lives:
+                self._agent.register(self._bus)
             self._tell(News.BACK if lives else News.LOST, reason)
 
 
