@@ -128,12 +128,13 @@ def protect(attributes: Iterable[att.Attribute[Any]]) -> None:
     A hub that remembers the handles of earlier firmware writes to such places.
     """
 
-    def refuse(_connection: object, _value: bytes) -> None:
+    async def refuse(_bearer: object, _value: bytes) -> None:
         raise att.ATT_Error(att.ATT_WRITE_NOT_PERMITTED_ERROR)
 
     for attribute in attributes:
-        if isinstance(value := attribute.value, bytes):
-            attribute.value = att.AttributeValue(read=lambda _connection, value=value: value, write=refuse)
+        if isinstance(attribute.value, bytes):
+            # Its value has to stay bytes: the database's hash is made of them.
+            attribute.write_value = refuse  # type: ignore[method-assign]  # bumble has no other way
 
 
 def kept_cells(values: dict[str, bytes]) -> list[tuple[str, list[Cell]]]:
