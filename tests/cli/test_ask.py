@@ -15,6 +15,7 @@ from bota_gateway.sim.options import RecorderOptions
 from bota_gateway.status import client
 from bota_gateway.status.server import StatusServer
 from support.commands import run_beside, run_here, run_process, start_process
+from support.nasty import NASTY, spoilt
 from support.world import Running, World, speech
 
 pytestmark = pytest.mark.virtual_time
@@ -258,9 +259,6 @@ async def test_a_recording_that_waits_for_nothing_is_not_retried(running: Runnin
 # -- hostile recorders ---------------------------------------------------------------------------------------
 
 
-NASTY = "\x1b[2J\x9b1;1H\u202eoof\r\n"
-
-
 async def test_what_a_recorder_calls_itself_can_not_move_the_cursor(world: World) -> None:
     """Its name comes over the air: control characters are made visible in tables and escaped in JSON."""
     await world.recorder(BOUND, speech(1), options=RecorderOptions(name=NASTY))
@@ -295,19 +293,6 @@ async def test_no_text_of_an_answer_can_move_the_cursor(
     assert "oof" in told.out
     plain = told.out.replace("\x1b[1m", "").replace("\x1b[0m", "")  # our own headings
     assert all(line.isprintable() for line in plain.split("\n"))
-
-
-def spoilt(answer: Any) -> Any:
-    """The answer with nasty characters in every text."""
-    match answer:
-        case dict():
-            return {key: spoilt(value) for key, value in answer.items()}
-        case list():
-            return [spoilt(value) for value in answer]
-        case str():
-            return answer + NASTY
-        case _:
-            return answer
 
 
 # -- watching and narrowing ------------------------------------------------------------------------------------

@@ -60,6 +60,21 @@ async def test_upload_urls_take_from_both() -> None:
     assert it.wait_s(Call.COMPLETE) == pytest.approx(7.5)
 
 
+async def test_what_is_spent_is_told() -> None:
+    """Calls of the last minute count, older ones and those never made do not; nothing may go while it is paused."""
+    it = budget(requests=60, urls=30)
+    await call(it, Call.UPLOAD_URL)
+    await call(it)
+    requests, urls = it.allowances()
+    assert (requests.spent_in_minute, requests.at_once, requests.per_minute) == (2, 13, 60)
+    assert (urls.spent_in_minute, urls.at_once) == (1, 6)
+    async with under_way(it, Call.CREATE) as slot:
+        it.answered(slot, 429, RateHeaders(retry_after_s=30))
+    assert it.allowances()[0].at_once == 0
+    await asyncio.sleep(61)
+    assert [(one.spent_in_minute, one.at_once) for one in it.allowances()] == [(0, 15), (0, 7)]
+
+
 async def test_the_most_urgent_goes_first() -> None:
     """When calls are scarce, what is nearly safe goes before what has only begun."""
     it = budget(requests=4)

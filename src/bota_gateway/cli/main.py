@@ -23,6 +23,7 @@ _COMMANDS = {
     "timeline": "ask",
     "why": "why",
     "tail": "tail",
+    "top": "top",
     "retry": "ask",
     "pause": "pause",
     "resume": "pause",

@@ -7,7 +7,7 @@ answers mean), contracts.py (generations of the API), budget.py (how often it ma
 from bota_gateway.cloud.answers import CloudDevice, CloudRecording, UploadTicket
 from bota_gateway.cloud.api import BotaApi, Completed, Verifying
 from bota_gateway.cloud.breaker import Pause
-from bota_gateway.cloud.budget import Budget, BudgetLimits, Call
+from bota_gateway.cloud.budget import Allowance, Budget, BudgetLimits, Call
 from bota_gateway.cloud.clock import ServerClock
 from bota_gateway.cloud.contracts import Contract, ContractChoice, NewRecording
 from bota_gateway.cloud.s3 import PutKind, PutOutcome
@@ -15,6 +15,7 @@ from bota_gateway.cloud.transport import NEVER_SENT
 
 __all__ = [
     "NEVER_SENT",
+    "Allowance",
     "BotaApi",
     "Budget",
     "BudgetLimits",

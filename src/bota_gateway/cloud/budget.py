@@ -6,6 +6,7 @@ priority: what is nearly safe goes before what has only begun (docs/cloud-api.md
 
 import asyncio
 import math
+from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -30,6 +31,8 @@ from bota_gateway.cloud.const import (
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
+
+_MINUTE_S: Final = 60.0
 
 _RATE_PAUSE: Final = Ladder(RATE_PAUSE_FIRST_S, RATE_PAUSE_CAP_S)
 _OUTAGE: Final = Ladder(OUTAGE_FIRST_S, OUTAGE_CAP_S)
@@ -69,6 +72,20 @@ class RateHeaders:
     retry_after_s: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """How much of one allowance is spent, for people."""
+
+    name: str
+    """``requests`` or ``upload_urls``."""
+    per_minute: float
+    """What this hub keeps to now: as configured, or less where the server said so."""
+    spent_in_minute: int
+    """Calls of the last 60 seconds."""
+    at_once: int
+    """Calls that may go this moment, if nothing else holds them back; 0 while it is paused."""
+
+
 class _Bucket:
     """Tokens that refill steadily; a pause empties it until a given time."""
 
@@ -80,6 +97,7 @@ class _Bucket:
         self._filled_at = -math.inf
         self.refusals = 0
         self.pause: Pause | None = None
+        self._taken_at: deque[float] = deque()
 
     @property
     def burst(self) -> float:
@@ -98,11 +116,25 @@ class _Bucket:
         refill = now if self._tokens >= 1 else now + (1 - self._tokens) * 60 / self._per_minute
         return refill if self.pause is None else max(refill, self.pause.until)
 
-    def take(self) -> None:
+    def take(self, now: float) -> None:
         self._tokens -= 1
+        self._taken_at.append(now)
+        self._let_go(now)
 
     def give_back(self) -> None:
         self._tokens = min(self.burst, self._tokens + 1)
+        if self._taken_at:
+            self._taken_at.pop()
+
+    def state(self, now: float) -> Allowance:
+        self._fill(now)
+        self._let_go(now)
+        at_once = 0 if self.pause else max(0, math.floor(self._tokens))
+        return Allowance(self.name, self._per_minute, len(self._taken_at), at_once)
+
+    def _let_go(self, now: float) -> None:
+        while self._taken_at and now - self._taken_at[0] >= _MINUTE_S:
+            self._taken_at.popleft()
 
     def at_most(self, per_minute: float, tokens: float, now: float) -> None:
         """Follow what the server says is left; never faster than configured."""
@@ -154,6 +186,11 @@ class Budget:
         found = [self._key.pause, self._outage.pause, self._general.pause, self._urls.pause]
         found += [breaker.pause for breaker in self._scopes.values()]
         return sorted((pause for pause in found if pause is not None), key=lambda pause: pause.until)
+
+    def allowances(self) -> list[Allowance]:
+        """How much of each allowance is spent: of all calls, then of upload URLs."""
+        now = asyncio.get_running_loop().time()
+        return [bucket.state(now) for bucket in (self._general, self._urls)]
 
     def wait_s(self, call: Call) -> float:
         """Seconds until such a call may go at the earliest, for telling a next time."""
@@ -224,7 +261,7 @@ class Budget:
             if self._ready_at(waiter.call, now) > now:
                 continue
             for bucket in self._buckets(waiter.call):
-                bucket.take()
+                bucket.take(now)
             probes = frozenset(breaker for breaker in self._breakers(waiter.call) if breaker.go())
             self._waiters.remove(waiter)
             waiter.slot.set_result(Slot(waiter.call, probes))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from pydantic import SecretStr
 
-from bota_gateway.cloud import BotaApi, Pause
+from bota_gateway.cloud import Allowance, BotaApi, Pause
 from bota_gateway.config import Settings
 from bota_gateway.daemon import clock
 from bota_gateway.daemon.counts import keep_counts
@@ -125,6 +125,11 @@ class Gateway:
     def clock_is_trusted(self) -> bool:
         """Whether this hub's clock is synchronised."""
         return self._clock_is_trusted()
+
+    @property
+    def budget(self) -> list[Allowance]:
+        """How much of what may be asked of the cloud is spent."""
+        return self._api.budget.allowances() if self._api else []
 
     @property
     def paused(self) -> Mapping[str, float]:

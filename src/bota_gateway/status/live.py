@@ -49,6 +49,26 @@ class PauseReport(Protocol):
         """Loop time of the next try."""
 
 
+class AllowanceReport(Protocol):
+    """How much of what may be asked of the cloud is spent; the cloud room provides it."""
+
+    @property
+    def name(self) -> str:
+        """``requests`` or ``upload_urls``."""
+
+    @property
+    def per_minute(self) -> float:
+        """What this hub keeps to now."""
+
+    @property
+    def spent_in_minute(self) -> int:
+        """Calls of the last 60 seconds."""
+
+    @property
+    def at_once(self) -> int:
+        """Calls that may go this moment."""
+
+
 class DownReport(Protocol):
     """What is known of a part that is down; the daemon provides it."""
 
@@ -124,6 +144,10 @@ class Live(Protocol):
     @property
     def pauses(self) -> Sequence[PauseReport]:
         """Reasons why the cloud is not asked."""
+
+    @property
+    def budget(self) -> Sequence[AllowanceReport]:
+        """How much of what may be asked of the cloud is spent; empty before the cloud part is up."""
 
     @property
     def cloud_answered(self) -> bool:

@@ -73,6 +73,7 @@ class Report:
                 "quota_bytes": usage.quota_bytes,
                 "disk_free_bytes": usage.disk_free_bytes,
             },
+            "cloud": {"answered": self._live.cloud_answered, "budget": self._budget()},
             "radio": self._radio(),
         }
 
@@ -141,6 +142,18 @@ class Report:
     def _pause(self, pause: PauseReport) -> dict[str, object]:
         left = max(0.0, pause.until - asyncio.get_running_loop().time())
         return {"code": pause.code, "message": pause.detail, "next_attempt_in_s": left}
+
+    def _budget(self) -> list[dict[str, object]]:
+        return [
+            {
+                "name": one.name,
+                "per_minute": one.per_minute,
+                "spent_in_minute": one.spent_in_minute,
+                "left_in_minute": max(0, int(one.per_minute) - one.spent_in_minute),
+                "at_once": one.at_once,
+            }
+            for one in self._live.budget
+        ]
 
     def _upload(self, upload: UploadReport) -> dict[str, object]:
         return {
