@@ -128,7 +128,7 @@ def protect(attributes: Iterable[att.Attribute[Any]]) -> None:
     A hub that remembers the handles of earlier firmware writes to such places.
     """
 
-    async def refuse(_bearer: object, _value: bytes) -> None:
+    async def refuse(bearer: att.Bearer, value: bytes) -> None:  # noqa: ARG001 - named as in what it replaces
         raise att.ATT_Error(att.ATT_WRITE_NOT_PERMITTED_ERROR)
 
     for attribute in attributes:
