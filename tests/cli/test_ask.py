@@ -16,7 +16,7 @@ from bota_gateway.status import client
 from bota_gateway.status.server import StatusServer
 from support.commands import run_beside, run_here, run_process, start_process
 from support.nasty import NASTY, spoilt
-from support.world import Running, World, speech
+from support.world import ADAPTER, Running, World, speech
 
 pytestmark = pytest.mark.virtual_time
 
@@ -67,7 +67,9 @@ def words(text: str) -> list[str]:
 # -- tables --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("command", [("status",), ("recorders",), ("recordings",), ("timeline", "00000003")])
+@pytest.mark.parametrize(
+    "command", [("status",), ("recorders",), ("recordings",), ("stats",), ("timeline", "00000003")]
+)
 async def test_a_terminal_of_80_columns_shows_whole_words(
     running: Running, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
 ) -> None:
@@ -140,17 +142,38 @@ async def test_the_timeline_tells_every_step(running: Running) -> None:
     (row,) = [one for one in await running.gateway.spool.recordings() if one.state is Custody.CONFIRMED]
     told = await running.ask("timeline", row.key.file_id)
     assert told.lines[0] == f"{BOUND}  {row.key.file_id}  confirmed  {row.cloud_id}"
-    steps = [line[23:46].strip() for line in told.lines[1:]]
+    clock = r"(\d\d-\d\d )?\d\d:\d\d"
+    stages = ("recorded", "listed", r"received", "uploaded", "verified", "confirmed")
+    said = told.lines[1].split(" · ")
+    assert len(said) == len(stages)
+    for part, stage in zip(said, stages, strict=True):
+        more = r", (14\.4|5\.0) kB at [\d.]+ kB/s, 0 gaps" if stage == "received" else ""
+        assert re.fullmatch(f"{stage} {clock}{more}", part)
+    steps = [line[23:46].strip() for line in told.lines[2:]]
     assert [steps[0], steps[-1]] == ["listed", "deletion seen"]
     assert {"captured", "acknowledged", "created", "put", "stored", "confirm intended"} <= set(steps)
     assert not re.search(r"_at=\d+\.", told.out), "times are told as people read them"
 
 
 async def test_the_timeline_of_what_waits_says_why_and_when(running: Running) -> None:
-    """The reason and the next try stand right below the name."""
+    """The reason and the next try stand right below the story in one sentence, which ends where it is now."""
     told = await running.ask("timeline", f"{UNBOUND}/00000003")
-    assert told.lines[1].startswith("    ")
-    assert "[recorder_unbound]" in told.lines[1]
+    assert told.lines[1].endswith("gaps · parked for recorder_unbound")
+    assert told.lines[2].startswith("    ")
+    assert "[recorder_unbound]" in told.lines[2]
+
+
+async def test_stats_say_how_transfers_went(running: Running) -> None:
+    """Per adapter and per recorder; since when is chosen."""
+    told = await running.ask("stats")
+    rows = {line.split()[0]: line.split() for line in told.lines}
+    assert set(rows) == {"adapter", ADAPTER, "recorder", BOUND, UNBOUND}
+    assert rows[ADAPTER][1:4] == ["3", "0", "%"]
+    answer = (await running.ask("stats", "--since", "2h", "--json")).json
+    (one,) = answer["adapters"]
+    assert (one["transfers"], one["failed"], one["gaps_per_mb"], one["bytes"]) == (3, 0, 0, 24_400)
+    assert {one["recorder"]: one["transfers"] for one in answer["recorders"]} == {BOUND: 2, UNBOUND: 1}
+    assert (await running.ask("stats", "--since", "yesterday")).code == 2
 
 
 async def test_nothing_yet_is_said(world: World) -> None:
@@ -190,6 +213,8 @@ async def test_every_other_question_has_json_too(running: Running) -> None:
     recorders = (await running.ask("recorders", "--json")).json
     assert all({"serial", "membership", "waiting_for", "next_attempt_at"} <= set(one) for one in recorders)
     timeline = (await running.ask("timeline", "00000003", "--json")).json
+    assert timeline["summary"].startswith("recorded ")
+    assert timeline["stages_s"].keys() == {"received"}
     assert timeline["recording"]["file_id"] == "00000003"
     assert all({"at", "happened", "detail"} <= set(one) for one in timeline["timeline"])
     assert (await running.ask("retry", "00000003", "--json")).json == {"retried": 1}
@@ -208,7 +233,7 @@ async def test_recordings_can_be_narrowed(running: Running) -> None:
 
 def test_without_a_daemon_each_question_says_how_to_start_one(tmp_path: Path) -> None:
     """Exit 1, the code, and the next step; nothing on standard output for a program to mistake for an answer."""
-    for command in (("status",), ("recorders",), ("recordings",), ("timeline", "aa"), ("retry", "aa")):
+    for command in (("status",), ("recorders",), ("recordings",), ("stats",), ("timeline", "aa"), ("retry", "aa")):
         told = run_here(*command, "--socket", tmp_path / "none.sock")
         assert (told.code, told.out) == (1, "")
         assert "[status_no_daemon]" in told.err

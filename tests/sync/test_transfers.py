@@ -481,3 +481,25 @@ async def test_a_visit_is_told_as_a_story(tmp_path: Path) -> None:
         "visit_ended",
     ]
     assert [event for event in dict.fromkeys(told) if event in story] == story
+
+
+async def test_every_try_leaves_its_figures(tmp_path: Path) -> None:
+    """Of a try that failed, and of the one that did not: enough to tell a bad antenna from a bad recorder."""
+    air = VirtualRadio(bytes_per_s=60_000)
+    faults = Faults(Fault(FaultKind.DROP, at=3))
+    async with (
+        SimRecorder(air, serial=SERIAL, recordings=[stored(1)], faults=faults),
+        hub_with(tmp_path, air) as hub,
+    ):
+        (row,) = await hub.all_in(Custody.CONFIRMED)
+        lines = {line.happened: line.detail for line in await hub.spool.timeline(row.id)}
+        bad, good = lines[Happened.RECEIVING_ABANDONED], lines[Happened.CAPTURED]
+        assert (bad["code"], bad["gaps"]) == ("transfer_gap", 1)
+        assert (good["gaps"], bad["attempt"], good["attempt"]) == (0, 1, 2)
+        for figures in (bad, good):
+            assert (figures["adapter"], figures["mtu"], figures["notify"]) == ("hci0", 247, "signal")
+            assert isinstance(figures["packets"], int)
+            assert figures["packets"] > 2
+            assert isinstance(figures["seconds"], float)
+            assert figures["seconds"] > 0
+            assert isinstance(figures["rssi"], int)

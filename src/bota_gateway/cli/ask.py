@@ -172,6 +172,7 @@ def timeline(config_path: Path | None, socket_path: Path | None, as_json: bool, 
         return
     told = answer["recording"]
     click.echo(printable(f"{told['serial']}  {told['file_id']}  {told['state']}  {told['cloud_id'] or ''}".rstrip()))
+    click.echo(layout.wrapped(answer["summary"], "", "  "))
     if reason := _why(told):
         click.echo(layout.wrapped(", ".join(filter(None, (reason, _when(told) and f"next try {_when(told)}")))))
     for entry in answer["timeline"]:

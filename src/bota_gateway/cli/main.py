@@ -21,6 +21,7 @@ _COMMANDS = {
     "recorders": "ask",
     "recordings": "ask",
     "timeline": "ask",
+    "stats": "stats",
     "why": "why",
     "tail": "tail",
     "top": "top",

@@ -61,9 +61,11 @@ class Link:
         """Signal strength in dBm as last seen before connecting."""
         self.lost = asyncio.Event()
         """Set when the link has ended, from whichever side. It ends every wait on the link."""
+        self.notify = NotifyMode.DESCRIPTOR if notify is NotifyMode.DESCRIPTOR else NotifyMode.SIGNAL
+        """How its notifications come, where it is BlueZ that brings them."""
         # D-Bus signals unless asked otherwise: bluetoothd 5.66 crashes with AcquireNotify, and bleak's default changed
         # twice (docs/design-notes.md, "Notification mode").
-        self._notify_args: BlueZNotifyArgs = {"use_start_notify": notify is not NotifyMode.DESCRIPTOR}
+        self._notify_args: BlueZNotifyArgs = {"use_start_notify": self.notify is NotifyMode.SIGNAL}
         self._characteristics: dict[str, BleakGATTCharacteristic] = {}
         self._streams: set[NotificationStream] = set()
         self._one_at_a_time = asyncio.Lock()

@@ -3,7 +3,7 @@
 APPLICATION_ID = 0x626F7461
 """``bota`` in ASCII, in the file's header: tells a spool from any other SQLite database."""
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """The newest file in ``schema/``; the database carries its own in ``user_version``."""
 
 DATABASE_NAME = "spool.db"

@@ -69,6 +69,18 @@ class Reading(Part):
         rows = await self._db.read("SELECT * FROM timeline WHERE recording_id = ? ORDER BY id", (recording_id,))
         return [to_entry(row) for row in rows]
 
+    async def transfers(self, since: float, *, at_most: int) -> list[tuple[str, TimelineEntry]]:
+        """How transfers since then (Unix seconds) ended: serial and line, the newest first, of those with figures."""
+        rows = await self._db.read(
+            """
+            SELECT serial, timeline.* FROM timeline JOIN recordings ON recordings.id = recording_id
+            WHERE happened IN ('captured', 'receiving_abandoned', 'parked') AND at >= ?
+            AND json_extract(detail, '$.adapter') IS NOT NULL ORDER BY at DESC LIMIT ?
+            """,
+            (since, at_most),
+        )
+        return [(row["serial"], to_entry(row)) for row in rows]
+
     async def read_audio(self, recording_id: int, *, piece_bytes: int = PIECE_BYTES) -> AsyncGenerator[bytes, None]:
         """The recording's bytes in pieces, the next one read while the caller sends the last.
 

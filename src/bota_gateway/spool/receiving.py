@@ -182,9 +182,12 @@ class Receiving(Retention):
         return await self._with_room(lambda: self._transaction(Step.CAPTURE, work, then))
 
     async def abandon_receiving(
-        self, recording_id: int, *, code: str, message: str, retry_at: float | None
+        self, recording_id: int, *, code: str, message: str, retry_at: float | None, figures: Detail | None = None
     ) -> Recording:
-        """Receiving → listed: drop what arrived, and say why and when (Unix seconds) to try again."""
+        """Receiving → listed: drop what arrived, and say why and when (Unix seconds) to try again.
+
+        ``figures``: facts of the transfer for the timeline, as in :meth:`capture`.
+        """
 
         async def work(tx: Transaction) -> Recording:
             row = await load_for(tx, recording_id, Step.ABANDON_RECEIVING, Custody.LISTED)
@@ -200,6 +203,7 @@ class Receiving(Retention):
                     "reason": message,
                     "retry_at": retry_at,
                     "received_bytes": incoming.total_bytes if incoming else 0,
+                    **(figures or {}),
                 },
                 attempts=row.attempts + 1,
                 next_attempt_at=retry_at,

@@ -172,8 +172,11 @@ class Uploading(Room, Part):
 
         return await self._transaction(Step.POSTPONE, work)
 
-    async def park(self, recording_id: int, *, code: str, detail: str) -> Recording:
-        """→ parked: only a human can help; ``retry`` brings it back to where it was."""
+    async def park(self, recording_id: int, *, code: str, detail: str, figures: Detail | None = None) -> Recording:
+        """→ parked: only a human can help; ``retry`` brings it back to where it was.
+
+        ``figures``: of the transfer that ended so, for the timeline.
+        """
 
         async def work(tx: Transaction) -> Recording:
             row = await load_for(tx, recording_id, Step.PARK, Custody.PARKED)
@@ -184,7 +187,7 @@ class Uploading(Room, Part):
                 Step.PARK,
                 Custody.PARKED,
                 Happened.PARKED,
-                {"code": code, "reason": detail, "was": row.state.value},
+                {"code": code, "reason": detail, "was": row.state.value, **(figures or {})},
                 parked_reason=code,
                 parked_from=came_from.value,
                 next_attempt_at=None,

@@ -8,15 +8,20 @@ from typing import Any
 from bota_gateway.errors import StatusError
 from bota_gateway.model import Custody, RecorderRecord, Recording, WallClock
 from bota_gateway.spool import Spool
+from bota_gateway.status import summary
 from bota_gateway.status.catalogue import LEVELS
 from bota_gateway.status.live import Live, Pauses
 from bota_gateway.status.naming import named
 from bota_gateway.status.report import Report
+from bota_gateway.status.stats import stats
 from bota_gateway.status.story import KEPT, Story, Wanted
 from bota_gateway.status.why import Why
 
 Asked = Mapping[str, Any]
 """A question: its name under ``ask``, and what it needs."""
+
+STATS_SINCE_S = 7 * 86_400.0
+"""Transfers of a week show a bad link, and what was mended is soon forgotten."""
 
 PAUSABLE = ("radio", "uploads")
 """Parts that a person may let rest."""
@@ -47,6 +52,7 @@ class Answers:
             "recorders": self._recorders,
             "recordings": self._recordings,
             "timeline": self._timeline,
+            "stats": self._stats,
             "audio": self._audio,
             "retry": self._retry,
             "why": self._why,
@@ -151,8 +157,13 @@ class Answers:
         entries = await self._spool.timeline(recording.id)
         return {
             "recording": self._recording(recording),
+            "summary": summary.sentence(recording, entries, self._now()),
+            "stages_s": summary.durations(summary.times(recording, entries)),
             "timeline": [{"at": one.at, "happened": one.happened, "detail": one.detail} for one in entries],
         }
+
+    async def _stats(self, asked: Asked) -> dict[str, Any]:
+        return await stats(self._spool, self._now, _seconds(asked, "since_s") or STATS_SINCE_S)
 
     async def _audio(self, asked: Asked) -> dict[str, object]:
         """One piece of a recording's bytes, empty behind the last one; so an export of any length is many questions."""

@@ -9,7 +9,7 @@ from typing import Any
 MISSING = "-"
 """What is not known is a dash everywhere."""
 _UNITS = ("B", "kB", "MB", "GB", "TB")
-_FIRST_SET = 1_420_070_400
+FIRST_SET = 1_420_070_400
 """Start of 2015, before there was a recorder or a gateway: a clock that says less was not set."""
 _HALF_A_YEAR_S = 182 * 86_400
 """Within this a day without its year is not mistaken; ``ls -l`` does the same."""
@@ -53,14 +53,14 @@ def clock(at: float | None) -> str:
     """Local date and time of a Unix time; 'unknown' for what a clock says that was not set, 0 above all."""
     if at is None:
         return MISSING
-    if at < _FIRST_SET:
+    if at < FIRST_SET:
         return "unknown"
     return datetime.fromtimestamp(at, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
 def moment(at: float | None, now: float) -> str:
     """As `clock` but short, for tables: day and minute, or the whole date when that is more than half a year away."""
-    if at is None or at < _FIRST_SET:
+    if at is None or at < FIRST_SET:
         return clock(at)
     form = "%m-%d %H:%M" if abs(now - at) < _HALF_A_YEAR_S else "%Y-%m-%d"
     return datetime.fromtimestamp(at, UTC).astimezone().strftime(form)

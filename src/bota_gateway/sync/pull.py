@@ -37,6 +37,9 @@ from bota_gateway.sync.schedule import RECORDING_BACKOFF
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
+Figures = dict[str, str | int | float | bool | None]
+"""Of one transfer, by name."""
+
 QUARANTINE: Final = frozenset({Why.SHA_MISMATCH})
 """Failures that, met twice, need a human: the CRC passes, yet the recorder says that these are not the bytes."""
 
@@ -80,12 +83,13 @@ class Puller:
     async def _try(self, recording: Recording, patience_s: float) -> Recording:
         for tries_left in reversed(range(TRANSFER_TRIES)):
             receiver = self._receiver(recording, patience_s)
-            transfer = Transfer(self.link, self.spool, recording, receiver, self.progress)
+            attempt = recording.attempts + TRANSFER_TRIES - tries_left
+            transfer = Transfer(self.link, self.spool, recording, receiver, self.progress, attempt)
             try:
                 return await transfer.run(self.binding)
             except TransferError as error:
                 retry = _verdict(error, tries_left)
-                await self._abandon(recording, error, retry)
+                await self._abandon(recording, error, retry, transfer.figures())
                 if transfer.unruly:
                     raise UnrulyError("The recorder does not end the transfer that was refused.") from error
                 if retry is not TransferRetry.NOW:
@@ -117,19 +121,25 @@ class Puller:
         wire_id = recording_id(recording.key.file_id)
         return BatchReceiver(wire_id, options, encrypted_at_rest=recording.encrypted_at_rest)
 
-    async def _abandon(self, recording: Recording, error: TransferError, retry: TransferRetry) -> None:
+    async def _abandon(
+        self, recording: Recording, error: TransferError, retry: TransferRetry, figures: Figures
+    ) -> None:
         """Write down how the try ended. Logged as a warning only when it is not repeated at once."""
         code, message = error.error_code, error.message
         match retry:
             case TransferRetry.NOW:
-                await self.spool.abandon_receiving(recording.id, code=code, message=message, retry_at=None)
+                await self.spool.abandon_receiving(
+                    recording.id, code=code, message=message, retry_at=None, figures=figures
+                )
                 log.info("transfer_failed", code=code, reason=message, again="now")
             case TransferRetry.LATER:
                 retry_at = self.now() + RECORDING_BACKOFF.after(recording.attempts + 1, self.rng)
-                await self.spool.abandon_receiving(recording.id, code=code, message=message, retry_at=retry_at)
+                await self.spool.abandon_receiving(
+                    recording.id, code=code, message=message, retry_at=retry_at, figures=figures
+                )
                 log.warning("transfer_failed", code=code, reason=message, again="later", retry_at=retry_at)
             case TransferRetry.NEVER:
-                await self.spool.park(recording.id, code=code, detail=message)
+                await self.spool.park(recording.id, code=code, detail=message, figures=figures)
                 log.error("recording_parked", code=code, reason=message)
             case _ as never:
                 assert_never(never)
@@ -150,20 +160,26 @@ class Transfer:
     recording: Recording
     receiver: BatchReceiver
     progress: LinkProgress
+    attempt: int
+    """Counts the tries of this recording since something went well, from 1."""
     unruly: bool = field(default=False, init=False)
     """The recorder did not stop when it was told to, or could not be told."""
+    _stream: NotificationStream | None = field(default=None, init=False)
+    _lasted: float = field(default=0.0, init=False)
+    """Seconds, once it is over."""
 
     async def run(self, binding: Binding) -> Recording:
         """Bring the recording into the spool, durably, then acknowledge it; raises as :meth:`Puller.pull`."""
         try:
             async with self.link.notifications(RECORDING_TRANSFER) as stream:
+                self._stream = stream
                 await self.spool.begin_receiving(self.recording.id)
                 self.progress.transfer_started(self.recording.key.file_id, self.recording.size_kib * 1024)
                 log.info("transfer_started", expected_kib=self.recording.size_kib)
                 try:
                     complete = await self._receive(stream)
                     # Not under the handlers of _receive: a capture that was interrupted may be durable all the same.
-                    captured = await self._capture(complete, binding, stream.dropped)
+                    captured = await self._capture(complete, binding)
                 except SpoolError as error:
                     await self._stop(stream, self.receiver.abort())
                     await self._drop(error.error_code, error.message)
@@ -171,6 +187,8 @@ class Transfer:
                 await self._acknowledge()
                 return captured
         finally:
+            if (since := self.progress.transfer_since) is not None:
+                self._lasted = asyncio.get_running_loop().time() - since
             self.progress.transfer_ended()
 
     async def _receive(self, stream: NotificationStream) -> Complete:
@@ -215,16 +233,28 @@ class Transfer:
                 log.info("transfer_progress", percent=percent, received=received, bytes_per_s=rate)
         return receiver.outcome
 
-    async def _capture(self, complete: Complete, binding: Binding, dropped: int) -> Recording:
-        receiver = self.receiver
-        figures: dict[str, str | int | float | bool | None] = {
+    def figures(self) -> Figures:
+        """How it went so far, to tell a bad link from a good one."""
+        receiver, link = self.receiver, self.link
+        since = self.progress.transfer_since
+        lasted = self._lasted if since is None else asyncio.get_running_loop().time() - since
+        return {
+            "adapter": link.adapter,
+            "attempt": self.attempt,
+            "seconds": round(lasted, 1),
+            "bytes_per_s": round(receiver.received_bytes / max(lasted, 1e-3)),
             "packets": receiver.packets,
+            "gaps": receiver.gaps,
             "duplicates": receiver.duplicates,
             "length_mismatches": receiver.length_mismatches,
-            "dropped": dropped,
-            "bytes_per_s": round(self.progress.rate),
-            "mtu": self.link.mtu,
-            "rssi": self.link.rssi,
+            "dropped": self._stream.dropped if self._stream else 0,
+            "mtu": link.mtu,
+            "rssi": link.rssi,
+            "notify": link.notify.value,
+        }
+
+    async def _capture(self, complete: Complete, binding: Binding) -> Recording:
+        figures = self.figures() | {
             "crc32": complete.crc32,
             "profile": complete.profile,
             "sha_matches": complete.sha_matches,
@@ -279,6 +309,8 @@ class Transfer:
     async def _drop(self, code: str, message: str) -> None:
         """Back to listed: what came of it is worthless, since version 1 can't resume."""
         try:
-            await self.spool.abandon_receiving(self.recording.id, code=code, message=message, retry_at=None)
+            await self.spool.abandon_receiving(
+                self.recording.id, code=code, message=message, retry_at=None, figures=self.figures()
+            )
         except SpoolError as error:  # the reason for which the transfer ended matters more; a row that stays
             log.warning("spool_not_told", reason=error.message)  # receiving is pulled again all the same
