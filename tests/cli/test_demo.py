@@ -2,6 +2,7 @@
 
 import functools
 import re
+import signal
 
 import pytest
 from rich.console import Console
@@ -12,7 +13,8 @@ from bota_gateway.model import Custody
 from bota_gateway.sim.faults import Fault, FaultKind, Faults
 from bota_gateway.sim.options import StoredRecording
 from bota_gateway.sim.recorder import SimRecorder
-from support.commands import run_here, run_process
+from support.commands import run_beside, run_here, run_process
+from support.processes import program
 
 LINE = re.compile(r"(BOTAPIN\d{3})  +([0-9a-f]{8}) .* (rec_\w+|-) +(yes|NO)\s*$")
 
@@ -31,6 +33,25 @@ def test_every_recording_arrives_and_is_deleted(recorders: int) -> None:
     assert "\x1b" not in told.out
     assert told.lines[-1].startswith("All 8 recordings arrived once, bit-identical")
     assert told.err == ""
+
+
+async def test_it_stays_and_can_be_asked() -> None:
+    """Every command that it names works while it runs, and 'tail' has a story to tell."""
+    async with program("demo", "--plain", "--rate", "2000", "--recorders", "1", "--keep-running") as demo:
+        await demo.line(" top --socket ")
+        asked = [line.split()[1:] for line in demo.lines if " --socket " in line]
+        assert [words[0] for words in asked] == ["status", "recorders", "recordings", "timeline", "top"]
+        socket = asked[0][-1]
+        for words in (*asked[:-1], [*asked[-1], "--once"], ["tail", "--no-follow", "--socket", socket]):
+            told = await run_beside(*words)
+            assert (told.code, told.err) == (0, "")
+            assert "BOTAPIN001" in told.out or words[0] == "status"
+        assert (
+            "gateway_started"
+            in (await run_beside("tail", "--no-follow", "--json", "-n", "999", "--socket", socket)).out
+        )
+        demo.signal(signal.SIGINT)
+        assert await demo.end() == 0
 
 
 @pytest.mark.parametrize("width", [80, 100, 120])

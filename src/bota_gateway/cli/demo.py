@@ -24,6 +24,7 @@ from bota_gateway.daemon import Gateway
 from bota_gateway.errors import GatewayError
 from bota_gateway.spool import Happened
 from bota_gateway.status import logs
+from bota_gateway.status.story import Story
 from bota_gateway.status.words import duration, size
 from bota_gateway.upload.setbacks import Why
 
@@ -104,12 +105,13 @@ async def _demo(console: Console, options: "_Options") -> bool:
     with tempfile.TemporaryDirectory(prefix="bota-gateway-demo-") as temporary:
         directory = Path(temporary)
         with (directory / "gateway.log").open("w") as log_file:
-            logs.configure(LogSettings(format="console"), log_file)
+            story = Story()
+            logs.configure(LogSettings(format="console"), log_file, story)
             async with World.open(directory, options.recorders, options.bytes_per_s, options.seed) as world:
-                return await _run(console, options, world)
+                return await _run(console, options, world, story)
 
 
-async def _run(console: Console, options: "_Options", world: "World") -> bool:
+async def _run(console: Console, options: "_Options", world: "World", story: Story) -> bool:
     rows = world.rows()
     console.print(
         f"{len(world.recorders)} simulated recorders, all advertising one name, hold {len(rows)} recordings "
@@ -118,7 +120,12 @@ async def _run(console: Console, options: "_Options", world: "World") -> bool:
     if not options.picture:
         console.print(f"The daemon's log: {world.directory / 'gateway.log'}\n", soft_wrap=True)
     gateway = Gateway(
-        world.settings, world.key, adapters=[world.adapter], clock_is_trusted=lambda: True, seed=options.seed
+        world.settings,
+        world.key,
+        adapters=[world.adapter],
+        clock_is_trusted=lambda: True,
+        seed=options.seed,
+        story=story,
     )
     loop = asyncio.get_running_loop()
     began = loop.time()
@@ -203,6 +210,6 @@ async def _stay(console: Console, world: "World", file_id: str) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     console.print("\nThe daemon keeps running. Ask it from another terminal, and end with Ctrl-C here:", soft_wrap=True)
-    for command in ("status", "recorders", "recordings", f"timeline {file_id}"):
+    for command in ("status", "recorders", "recordings", f"timeline {file_id}", "top"):
         console.print(f"  {program} {command} --socket {socket}", soft_wrap=True)
     await stop.wait()
