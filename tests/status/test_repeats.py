@@ -108,6 +108,34 @@ def test_success_tells_how_many_tries_it_took(hub: Hub) -> None:
     assert hub.times() == [1, 2, 4, 8, 1]
 
 
+def test_what_repeats_does_not_end_itself(hub: Hub) -> None:
+    """A visit that is left early for the same reason again is a repeat; one for another reason, or for none, is news."""
+
+    def visit(code: str | None) -> None:
+        structlog.get_logger().info("visit_ended", recorder="A1", code=code, pulled=0, confirmed=0)
+
+    for code in ("low_battery", "low_battery", "low_battery", None, "low_battery"):
+        visit(code)
+    assert [(line["code"], line.get("times"), line.get("after_times")) for line in hub.lines] == [
+        ("low_battery", None, None),
+        ("low_battery", 2, None),
+        (None, None, 3),
+        ("low_battery", None, None),
+    ]
+
+
+def test_what_concerns_the_whole_hub_is_ended_by_its_own_end_only(hub: Hub) -> None:
+    """A key that is refused does not work again because the network does; whoever uploads meanwhile does not matter."""
+    log = structlog.get_logger()
+    for number in range(2):
+        for code in ("cloud_unreachable", "cloud_unauthorized"):
+            log.warning("cloud_paused", recorder=f"A{number}", code=code, reason="r", for_s=9)
+    assert [line.get("times") for line in hub.lines] == [None, None, 2, 2]
+    for code in ("cloud_unreachable", "cloud_unauthorized"):
+        log.info("cloud_resumed", code=code)
+        assert hub.lines[-1]["after_times"] == 2
+
+
 def test_a_single_failure_is_not_worth_words_at_its_end(hub: Hub) -> None:
     """It is the line before."""
     hub.fail()

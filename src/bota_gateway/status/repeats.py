@@ -38,7 +38,7 @@ class _Run:
 
     event: str
     about: Key
-    """What an event must be about, too, to end it."""
+    """What an event must be about, too, to end it; where that is nobody, the whole key."""
     first_at: float
     last_at: float
     told_at: float
@@ -95,7 +95,7 @@ class Repeats:
         if replaced := self._runs.pop(key, None):
             _tell(replaced)
         name, same = key
-        about = tuple((what, value) for what, value in same if what in _ABOUT)
+        about = tuple((what, value) for what, value in same if what in _ABOUT) or same
         self._runs[key] = _Run(name, about, now, now, now)
         if len(self._runs) > KEPT:
             _, oldest = self._runs.popitem(last=False)
