@@ -109,7 +109,7 @@ class HubMachine:
         """A property of the gateway's unit."""
         return self.read("systemctl", "show", "--value", "--property", name, "bota-gateway.service")
 
-    def until(self, condition: Callable[[], bool], what: str, within: float = 60.0) -> None:
+    def until(self, condition: Callable[[], bool], what: str, within: float = 240.0) -> None:
         """Wait until ``condition`` holds.
 
         Raises:

@@ -140,7 +140,7 @@ def still_good(ticket: UploadTicket, server_now: float) -> bool:
 
 
 def _judge(answer: Answer, server_now: float) -> PutOutcome:
-    if 200 <= answer.status < 300 and answer.headers.get("Content-Type", "").lower().startswith("text/html"):
+    if 200 <= answer.status < 300 and "ETag" not in answer.headers and _is_page(answer):
         return PutOutcome(PutKind.UNKNOWN, "cloud_bad_answer", f"a page answered {answer.status} in the place of S3")
     found = _CODE.search(answer.body)
     name = found.group(1).decode() if found else ""
@@ -163,3 +163,8 @@ def _classify(status: int, name: str, said: bytes) -> tuple[PutKind, str]:
         return PutKind.RETRY, Why.UNAVAILABLE
     code = Why.REDIRECTED if 300 <= status < 400 else Why.REFUSED
     return PutKind.RENEW, Why.SIGNATURE_REFUSED if name == "SignatureDoesNotMatch" else code
+
+
+def _is_page(answer: Answer) -> bool:
+    """Whether a captive portal or a proxy may have answered: S3 tells the ETag of what it stored, a page does not."""
+    return answer.headers.get("Content-Type", "").lower().startswith("text/html")
