@@ -91,10 +91,19 @@ class Machine:
             asyncio.create_task(self.journal.follow(journal), name="journal"),
         }
 
-    async def rebooted(self, *, within: float = BOOT_S) -> None:
-        """Wait until it takes commands again after a reboot that was asked for."""
-        async with asyncio.timeout(within):
-            await self._boots.get()
+    async def down(self, *, within: float = BOOT_S) -> None:
+        """Wait until it has gone down, as it was asked to; `start` goes on with the reboot.
+
+        Raises:
+            GuestError: it does not.
+        """
+        try:
+            async with asyncio.timeout(within):
+                if self._qemu is not None:
+                    await self._qemu.wait()  # an emulated firmware may hang in a warm start, so QEMU is started anew
+        except TimeoutError:
+            raise GuestError("The machine did not go down") from None
+        await self.cut()
 
     async def cut(self) -> None:
         """Cut the power: what the guest had not flushed to its disk is gone."""
@@ -131,7 +140,15 @@ class Machine:
         command += ["-accel", "kvm", "-cpu", "host"] if self._accelerator == "kvm" else ["-accel", "tcg,thread=multi"]
         if self._accelerator != "kvm":
             command += ["-cpu", "max"]
-        command += ["-nodefaults", "-no-user-config", "-display", "none", "-serial", f"file:{self.work}/console.log"]
+        command += [
+            "-nodefaults",
+            "-no-reboot",
+            "-no-user-config",
+            "-display",
+            "none",
+            "-serial",
+            f"file:{self.work}/console.log",
+        ]
         command += ["-kernel", f"{self._image}/vmlinuz", "-initrd", f"{self._image}/initrd.gz"]
         ports = ",".join(map(str, self._ports))
         append = f"console=ttyS0 quiet net.ifnames=0 mitigations=off random.trust_cpu=on vm.ports={ports}"

@@ -25,8 +25,8 @@ DELETION_S = 120.0
 async def rebooted(scene: Scene) -> str:
     """The hub is rebooted with recordings in every state of custody; all come home, none twice."""
     states = await _in_every_state(scene)
-    await scene.machine.run("systemctl reboot", check=False)
-    await scene.machine.rebooted()
+    await scene.machine.run("systemctl reboot --no-block")
+    await scene.machine.down()
     await _back(scene)
     return states
 
@@ -35,7 +35,6 @@ async def power_cut(scene: Scene) -> str:
     """The power is cut with recordings in every state of custody; all come home, none twice."""
     states = await _in_every_state(scene)
     await scene.machine.cut()
-    await scene.machine.start()
     await _back(scene)
     return states
 
@@ -77,12 +76,13 @@ async def _states(scene: Scene, *wanted: Custody) -> set[str]:
 
 
 async def _back(scene: Scene) -> None:
-    """The hub is up again, everybody is in range, and the cloud answers."""
+    """The hub comes up again, everybody is in range, and the cloud answers."""
+    await scene.forget_adapter("hub")
     scene.cloud.faults.clear()
+    await scene.machine.start()
     for recorder in scene.on_air:
         scene.air.set_silent(recorder.serial, False)
         scene.hurry(recorder)
-    await scene.forget_adapter("hub")
     await scene.plug("hub")
     await scene.home(within=2 * PATIENCE_S)
 
