@@ -109,7 +109,7 @@ def test_success_tells_how_many_tries_it_took(hub: Hub) -> None:
 
 
 def test_what_repeats_does_not_end_itself(hub: Hub) -> None:
-    """A visit that is left early for the same reason again is a repeat; one for another reason, or for none, is news."""
+    """A visit that is left early for the same reason again is a repeat; what comes after a good one begins anew."""
 
     def visit(code: str | None) -> None:
         structlog.get_logger().info("visit_ended", recorder="A1", code=code, pulled=0, confirmed=0)

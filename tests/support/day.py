@@ -1,4 +1,4 @@
-"""A day of a hub in which nothing goes wrong, with its log as the daemon writes it.
+"""A day of a hub, with its log as the daemon writes it.
 
 The world is that of the crash points, on the plain air: the whole gateway between simulated recorders and the emulated
 cloud, all in one thread, with a clock that jumps and without a socket.
@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any, Final
@@ -31,7 +32,7 @@ from bota_gateway.status import logs
 from support.chaos.run import MEMORY
 from support.commands import logging_kept
 from support.crash_run import garbage_kept
-from support.crash_world import Scenario, World
+from support.crash_world import WALL_AT_ZERO, Scenario, World
 from support.doors import Classes, WatchedRecorder
 from support.one_thread import OneThreadLoop
 from support.plain_air.air import PlainAir
@@ -66,7 +67,7 @@ class Told:
 
 
 class Day(World):
-    """The world. Made by :func:`healthy_day`."""
+    """The world. Made by :func:`day`."""
 
     def __init__(self, directory: Path, scenario: Scenario) -> None:
         super().__init__(directory, scenario, (), marking=False)
@@ -117,7 +118,7 @@ class Day(World):
 
 @asynccontextmanager
 async def _world(directory: Path, recorders: int, cloud: Mapping[str, Any]) -> AsyncIterator[Day]:
-    it = Day(directory, Scenario("a healthy day", {}, cloud=cloud))
+    it = Day(directory, Scenario("a day", {}, cloud=cloud))
     options = RecorderOptions(advertising_interval_s=ADVERTISING_S)
     async with AsyncExitStack() as stack:
         stack.enter_context(it.seams())
@@ -137,24 +138,39 @@ async def _world(directory: Path, recorders: int, cloud: Mapping[str, Any]) -> A
         yield it
 
 
-async def _pass(directory: Path, recorders: int, level: str) -> Told:
+def _now() -> float:
+    return WALL_AT_ZERO + asyncio.get_running_loop().time()
+
+
+async def _pass(directory: Path, recorders: int, loss: float) -> Told:
     stream = io.StringIO()
     cloud = {"requests_per_minute": REQUESTS_PER_MINUTE, "upload_urls_per_minute": UPLOAD_URLS_PER_MINUTE}
     with logging_kept():
-        logs.configure(LogSettings.model_validate({"format": "json", "level": level}), stream)
+        logs.configure(LogSettings(format="json"), stream, now=_now)
         async with _world(directory, recorders, cloud) as world:
+            for serial in world.recorders:
+                world.ether.set_loss(serial, partial(_loses, Random(serial), loss))
             rows = await world.pass_a_day()
     return Told([json.loads(line) for line in stream.getvalue().splitlines()], rows, world.notes["made"])
 
 
-def healthy_day(recorders: int, level: str = "info") -> Told:
-    """A day of a hub with so many recorders in range, all of them worn."""
+def _loses(random: Random, loss: float) -> bool:
+    return random.random() < loss
+
+
+def day(recorders: int, *, loss: float = 0.0) -> Told:
+    """A day of a hub with so many recorders in range, all of them worn.
+
+    Args:
+        recorders: How many.
+        loss: Part of their notifications that are lost; nothing goes wrong without any.
+    """
     with (
         garbage_kept(),
         tempfile.TemporaryDirectory(prefix="bota-day-", dir=MEMORY) as directory,
         asyncio.Runner(loop_factory=OneThreadLoop) as runner,
     ):
-        return runner.run(_pass(Path(directory), recorders, level))
+        return runner.run(_pass(Path(directory), recorders, loss))
 
 
 def unfinished(told: Told) -> list[Recording]:

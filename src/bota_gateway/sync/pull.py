@@ -4,6 +4,7 @@ While data flows nothing else is asked over the link: extra GATT traffic has bee
 """
 
 import asyncio
+import logging
 from contextlib import suppress
 from dataclasses import dataclass, field
 from random import Random
@@ -175,7 +176,8 @@ class Transfer:
                 self._stream = stream
                 await self.spool.begin_receiving(self.recording.id)
                 self.progress.transfer_started(self.recording.key.file_id, self.recording.size_kib * 1024)
-                log.info("transfer_started", expected_kib=self.recording.size_kib)
+                level = logging.INFO if self.attempt == 1 else logging.DEBUG  # the failure before it said so
+                log.log(level, "transfer_started", expected_kib=self.recording.size_kib, attempt=self.attempt)
                 try:
                     complete = await self._receive(stream)
                     # Not under the handlers of _receive: a capture that was interrupted may be durable all the same.
