@@ -394,17 +394,31 @@ async def test_a_recorder_that_is_visited_may_pair_and_nobody_else(bluez: FakeBl
     """BlueZ asks an agent before it pairs without questions; a hub has no other agent than the gateway."""
     async with hub() as gateway:
         sighting = await gateway.sight(bluez)
+        path = sighting.device.details["path"]
         stranger = bluez.advertise(TWO)
         async with gateway.radio.connect(sighting):
-            agreed = await bluez.ask_agent("RequestAuthorization", sighting.device.details["path"])
-            refused = await bluez.ask_agent("RequestAuthorization", stranger)
-            asked_for_digits = await bluez.ask_agent("RequestPinCode", sighting.device.details["path"])
-        afterwards = await bluez.ask_agent("RequestAuthorization", sighting.device.details["path"])
-    assert agreed is not None
+            agreed = await bluez.ask_agent("RequestAuthorization", path)
+            refused = [
+                await bluez.ask_agent("RequestAuthorization", stranger),
+                *[await bluez.ask_agent(question, path) for question in ("RequestPinCode", "RequestPasskey")],
+                await bluez.ask_agent("RequestConfirmation", path, ("u", 123456)),
+                await bluez.ask_agent("AuthorizeService", stranger, ("s", "0000110a-0000-1000-8000-00805f9b34fb")),
+            ]
+        refused.append(await bluez.ask_agent("RequestAuthorization", path))
     assert agreed.message_type is MessageType.METHOD_RETURN
-    for answer in (refused, asked_for_digits, afterwards):
-        assert answer is not None
-        assert answer.error_name == "org.bluez.Error.Rejected"
+    assert [answer.error_name for answer in refused] == ["org.bluez.Error.Rejected"] * 6
+    assert [(entry["address"], entry["adapter"]) for entry in gateway.told("pairing")] == [(ONE, "hci0")]
+    assert [entry["address"] for entry in gateway.told("pairing_refused")] == [TWO, ONE, ONE, ONE, TWO, ONE]
+
+
+async def test_other_programs_stay_the_agents_of_their_own_pairings(bluez: FakeBlueZ) -> None:
+    """BlueZ asks ours where there is no other; a desktop's, which was there before, is not displaced."""
+    async with hub() as gateway:
+        await until(lambda: bluez.agent)
+        async with gateway.radio.connect(await gateway.sight(bluez)):
+            pass
+        assert [body[1] for member, _, body in bluez.calls if member == "RegisterAgent"] == ["NoInputNoOutput"]
+        assert "RequestDefaultAgent" not in bluez.asked
 
 
 async def test_a_new_bluetoothd_learns_of_the_agent(bus: str) -> None:
@@ -413,8 +427,18 @@ async def test_a_new_bluetoothd_learns_of_the_agent(bus: str) -> None:
         first = await lives.enter_async_context(FakeBlueZ(bus))
         first.add_adapter()
         await lives.enter_async_context(hub())
-        await until(lambda: "RequestDefaultAgent" in first.asked)
+        await until(lambda: first.agent)
         first.die()
         second = await lives.enter_async_context(FakeBlueZ(bus))
         second.add_adapter()
-        await until(lambda: "RequestDefaultAgent" in second.asked)
+        await until(lambda: second.agent)
+
+
+async def test_an_agent_that_bluez_turns_down_is_told_of(bluez: FakeBlueZ) -> None:
+    """Recorders without encryption are served all the same."""
+    bluez.refusals["RegisterAgent"] = ("org.freedesktop.DBus.Error.AccessDenied", "not for you")
+    async with hub() as gateway:
+        await until(lambda: gateway.told("pairing_agent_refused"))
+        assert gateway.told("pairing_agent_refused")[0]["reason"] == "not for you"
+        async with gateway.radio.connect(await gateway.sight(bluez)):
+            pass

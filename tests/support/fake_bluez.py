@@ -164,11 +164,15 @@ class FakeBlueZ:
         )
         return path
 
-    async def ask_agent(self, member: str, device: str) -> Message | None:
-        """Ask the agent about a pairing, as bluetoothd does when the kernel asks it."""
+    async def ask_agent(self, member: str, device: str, *more: tuple[str, object]) -> Message:
+        """Ask the agent about a device, as bluetoothd does when the kernel asks it; ``more`` are types and values."""
         assert self.agent is not None
-        name, path = self.agent
-        return await self._bus.call(Message(name, path, "org.bluez.Agent1", member, signature="o", body=[device]))
+        signature = "o" + "".join(of for of, _ in more)
+        body = [device, *(value for _, value in more)]
+        question = Message(*self.agent, "org.bluez.Agent1", member, signature=signature, body=body)
+        answer = await self._bus.call(question)
+        assert answer is not None
+        return answer
 
     def change(self, path: str, interface: str, **properties: Variant) -> None:
         """Properties change."""
@@ -191,8 +195,6 @@ class FakeBlueZ:
         member, path = str(message.member), str(message.path)
         self.asked.append(member)
         self.calls.append((member, path, message.body))
-        if member == "RegisterAgent":
-            self.agent = (str(message.sender), str(message.body[0]))
         if member in self.refusals and self.refusals[member] is None:
             return True
         if refusal := self._refusal(member, path):
@@ -201,11 +203,13 @@ class FakeBlueZ:
             return Message.new_method_return(message, "a{oa{sa{sv}}}", [self.objects])
         if member == "ReadValue":
             return Message.new_method_return(message, "ay", [self.values[path]])
+        if member == "RegisterAgent":
+            self.agent = (str(message.sender), str(message.body[0]))
         self._do(member, path, message.body)
         return Message.new_method_return(message)
 
     def _refusal(self, member: str, path: str) -> tuple[str, str] | None:
-        if member != "GetManagedObjects" and path not in self.objects:
+        if member not in {"GetManagedObjects", "RegisterAgent"} and path not in self.objects:
             return "org.freedesktop.DBus.Error.UnknownObject", "no such object"
         if refusal := self.refusals.get(member):
             return refusal
