@@ -6,6 +6,7 @@ import hashlib
 import pytest
 from bleak.exc import BleakError, BleakGATTProtocolError
 from bumble import att
+from bumble.gatt import GATT_CLIENT_SUPPORTED_FEATURES_CHARACTERISTIC, GATT_DATABASE_HASH_CHARACTERISTIC
 
 from bota_gateway.protocol import uuids
 from bota_gateway.protocol.control import Opcode, list_command, result_write, start_command, trigger_upload
@@ -52,6 +53,30 @@ async def test_a_write_to_a_declaration_is_refused_and_changes_nothing() -> None
         with pytest.raises(att.ATT_Error):
             await client.write_value(declaration, b"\1\0", with_response=True)
         assert await client.read_value(declaration) == before
+
+
+async def test_hubs_can_see_by_the_database_hash_that_the_table_is_another() -> None:
+    """Other firmware tells another hash, the same one the same; by that BlueZ knows that its memory is stale."""
+    hashes = []
+    for absent in (frozenset(), frozenset({Group.HARDWARE_REVISION}), frozenset()):
+        hub, recorder = await place(absent=absent)
+        async with recorder, hub.client(await hub.find(recorder.address)):
+            client = next(iter(hub.device.connections.values())).gatt_client
+            hashes += await client.read_characteristics_by_uuid(GATT_DATABASE_HASH_CHARACTERISTIC, None)
+    assert [len(one) for one in hashes] == [16, 16, 16]
+    assert hashes[0] == hashes[2] != hashes[1]
+
+
+async def test_a_hub_may_say_what_it_supports() -> None:
+    """Client Supported Features is there to be written: BlueZ does so at every new link."""
+    hub, recorder = await place()
+    async with recorder, hub.client(await hub.find(recorder.address)):
+        client = next(iter(hub.device.connections.values())).gatt_client
+        await client.discover_services()
+        await client.discover_characteristics([], None)
+        features = client.get_characteristics_by_uuid(GATT_CLIENT_SUPPORTED_FEATURES_CHARACTERISTIC)[0]
+        await client.write_value(features, b"\5", with_response=True)
+        assert await client.read_value(features) == b"\5"
 
 
 # -- connection -------------------------------------------------------------------------------------------------------

@@ -132,7 +132,7 @@ def protect(attributes: Iterable[att.Attribute[Any]]) -> None:
         raise att.ATT_Error(att.ATT_WRITE_NOT_PERMITTED_ERROR)
 
     for attribute in attributes:
-        if isinstance(attribute.value, bytes):
+        if isinstance(attribute.value, bytes) and not attribute.permissions & att.Attribute.WRITEABLE:
             # Its value has to stay bytes: the database's hash is made of them.
             attribute.write_value = refuse  # type: ignore[method-assign]  # bumble has no other way
 
