@@ -177,16 +177,19 @@ def told_line(happening: Mapping[str, Any], today: float) -> str:
 def _line(
     at: str, level: str, about: tuple[str | None, str | None], name: str, sentence: str, fields: Mapping[str, Any]
 ) -> str:
-    """One line for people: ``time mark recorder recording  sentence  what the sentence does not tell``."""
+    """One line for people: ``time mark recorder recording  sentence  code``."""
     who = f"{about[0] or '':<10} {about[1] or '':<8}"
     return words.printable(f"{at} {_MARKS.get(level, ' ')} {who}  {sentence}{_more(name, fields)}".rstrip())
 
 
 def _more(name: str, fields: Mapping[str, Any]) -> str:
-    """What the sentence of the catalogue does not tell."""
+    """What the sentence does not tell and a person needs: the code to look up. All fields where there is no sentence.
+
+    The rest is for programs, and stands in the journal's fields, in JSON lines and in ``tail --json``.
+    """
     known = BY_NAME.get(name)
-    told = ADDED | (known.fields_told if known else frozenset[str]())
-    more = " ".join(f"{key}={value}" for key, value in fields.items() if key not in told and value is not None)
+    wanted = fields if known is None else {"code": fields.get("code")} if "code" not in known.fields_told else {}
+    more = " ".join(f"{key}={value}" for key, value in wanted.items() if key not in ADDED and value is not None)
     return f"  {words.printable(more)}" if more else ""
 
 
