@@ -150,8 +150,9 @@ class RadioSettings(Section):
     power_cycle: bool = Field(
         True,
         description=(
-            "Whether an adapter that has gone deaf may be switched off and on when restarting its scanner did not help. "
-            "Never done while a link is up on it; false where other programs of this hub need the adapter all the time."
+            "Whether an adapter that has gone deaf may be switched off and on when restarting its scanner did not "
+            "help. Never done while a link is up on it; false where other programs of this hub need the adapter all "
+            "the time."
         ),
     )
 
@@ -273,7 +274,9 @@ class LogSettings(Section):
 
     format: Literal["auto", "console", "json"] = Field(
         "auto",
-        description="auto = console on a terminal, an entry with fields where systemd's journal listens, json otherwise.",
+        description=(
+            "auto = console on a terminal, an entry with fields where systemd's journal listens, json otherwise."
+        ),
     )
     level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
 
