@@ -1,7 +1,8 @@
 """Has BlueZ forget a recorder whose remembered state stands in the way, so that the next connect starts clean.
 
-BlueZ keeps a recorder's services on disk and does not look again. After a firmware update that moved them, reads and
-writes go to wrong places, for ever. And a connect that BlueZ believes to be under way makes it refuse every other.
+BlueZ keeps a recorder's services on disk and hardly looks again (docs/design-notes.md, "When the radio falls silent").
+After a firmware update that moved them, reads and writes may go to wrong places, for ever. And a connect that BlueZ
+believes to be under way makes it refuse every other.
 """
 
 import asyncio
