@@ -241,7 +241,8 @@ class Scene:
         try:
             async with asyncio.timeout(within):
                 for recorder in self.on_air:
-                    await recorder.wait_until(lambda one=recorder: not one.recordings)  # type: ignore[misc]  # mypy infers no type for the default
+                    # And until the visit is over: a gateway that is stopped in it has not noted the next one.
+                    await recorder.wait_until(lambda one=recorder: not one.recordings and not one.connected)  # type: ignore[misc]  # mypy infers no type for the default
         except TimeoutError:
             left = {one.serial: [each.file_id for each in one.recordings] for one in self.on_air if one.recordings}
             raise ScenarioError(f"after {within:g} s recorders still hold {left}") from None
