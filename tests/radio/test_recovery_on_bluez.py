@@ -421,6 +421,64 @@ async def test_other_programs_stay_the_agents_of_their_own_pairings(bluez: FakeB
         assert "RequestDefaultAgent" not in bluez.asked
 
 
+PAIRED = {"Paired": Variant("b", True)}
+
+
+async def test_a_recorder_that_has_lost_its_keys_is_paired_anew(bluez: FakeBlueZ) -> None:
+    """A reset takes them, and BlueZ would end every link for ever; after the third it is made to forget its own."""
+    async with hub() as gateway:
+        path = (await gateway.sight(bluez, also=PAIRED)).device.details["path"]
+        bluez.keyless.add(path)
+        for _ in range(3):
+            assert "RemoveDevice" not in bluez.asked
+            with pytest.raises(ConnectError, match="device disconnected"):
+                await read_serial(gateway)
+        assert path not in bluez.objects
+        assert "lost the keys" in gateway.told("recorder_refreshed")[0]["reason"]
+        async with gateway.radio.connect(await gateway.sight(bluez)):
+            pass
+
+
+async def test_a_pairing_that_a_person_trusts_is_never_given_up(bluez: FakeBlueZ) -> None:
+    """Whoever trusts a device has decided about it; the log says how to undo that."""
+    async with hub() as gateway:
+        path = (await gateway.sight(bluez, also={**PAIRED, "Trusted": Variant("b", True)})).device.details["path"]
+        bluez.keyless.add(path)
+        for _ in range(4):
+            with pytest.raises(ConnectError):
+                await read_serial(gateway)
+        assert "RemoveDevice" not in bluez.asked
+        assert len(gateway.told("recorder_refresh_spared")) == 1
+
+
+async def test_links_that_end_early_now_and_then_cost_no_pairing(bluez: FakeBlueZ) -> None:
+    """Interference does that, too; a link that comes up in between shows that the keys are good."""
+    async with hub() as gateway:
+        path = (await gateway.sight(bluez, also=PAIRED)).device.details["path"]
+        for _ in range(3):
+            bluez.keyless.add(path)
+            for _ in range(2):
+                with pytest.raises(ConnectError):
+                    await read_serial(gateway)
+            bluez.keyless.clear()
+            bluez.add_characteristic(path, SERVICE, SERIAL_NUMBER, b"SERIAL0001")
+            assert await read_serial(gateway) == b"SERIAL0001"
+            await gateway.sight(bluez, also=PAIRED)
+        assert "RemoveDevice" not in bluez.asked
+
+
+async def test_a_link_that_comes_up_and_answers_nothing_counts_too(bluez: FakeBlueZ) -> None:
+    """BlueZ may take the services from its memory before the keys turn out to be useless."""
+    async with hub() as gateway:
+        path = (await gateway.sight(bluez, also=PAIRED)).device.details["path"]
+        for _ in range(3):
+            assert "RemoveDevice" not in bluez.asked
+            async with gateway.radio.connect(await gateway.sight(bluez, also=PAIRED)) as link:
+                bluez.change(path, DEVICE, Connected=Variant("b", False))
+                await link.lost.wait()
+        assert path not in bluez.objects
+
+
 async def test_a_new_bluetoothd_learns_of_the_agent(bus: str) -> None:
     """It forgot the agent with everything else."""
     async with AsyncExitStack() as lives:

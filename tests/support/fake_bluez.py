@@ -78,6 +78,8 @@ class FakeBlueZ:
         """The same with path and arguments."""
         self.agent: tuple[str, str] | None = None
         """Bus name and path of the agent that was registered last."""
+        self.keyless: set[str] = set()
+        """Paths of devices that have lost the keys of a pairing: the kernel ends their links as soon as they are up."""
         self.discovering: set[str] = set()
         self.values: dict[str, bytes | tuple[str, str]] = {}
         """What reading a characteristic, by path, gives: a value, or an error's name and text."""
@@ -231,6 +233,9 @@ class FakeBlueZ:
                 self.discovering.add(path)
             case "StopDiscovery":
                 self.discovering.discard(path)
+            case "Connect" if path in self.keyless and self.objects[path][DEVICE]["Paired"].value:
+                self.change(path, DEVICE, Connected=Variant("b", True))
+                self.change(path, DEVICE, Connected=Variant("b", False))
             case "Connect":
                 self.change(path, DEVICE, Connected=Variant("b", True), ServicesResolved=Variant("b", True))
             case "Disconnect":

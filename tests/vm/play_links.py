@@ -82,6 +82,22 @@ async def encrypted_link(scene: Scene) -> str:
     return f"in {recorder.seen.connections} visits"
 
 
+async def lost_keys(scene: Scene) -> str:
+    """A paired recorder comes back without its keys, as after a reset; it is paired anew without a question."""
+    await scene.gateway()
+    options = RecorderOptions(requires_encryption=True)
+    before = await scene.recorder(5_000, options=options)
+    await scene.home()
+    await before.stop()
+    held = scene.recordings(before.serial, 6_000)
+    after = SimRecorder(scene.air, serial=before.serial, recordings=held, options=options)
+    await after.start()
+    scene.on_air[:] = [after]
+    await scene.home()
+    await scene.event("recorder_refreshed", address=after.address)
+    return f"in {after.seen.connections} visits"
+
+
 async def notify_descriptor(scene: Scene) -> str:
     """Notifications come by file descriptor, which some versions of bluetoothd do not survive; all come home."""
     await scene.gateway(notify="descriptor")
@@ -109,6 +125,7 @@ PLAYS = (
     supervision_timeout,
     firmware_update,
     encrypted_link,
+    lost_keys,
     ten_recorders,
 )
 PLAYS_WITH_OTHER_SETTINGS = (notify_signal, notify_descriptor)

@@ -323,6 +323,11 @@ def is_out_of_place(error: BaseException) -> bool:
     )
 
 
+def is_early_end(error: BaseException) -> bool:
+    """Whether a link was made, and ended before its services were known."""
+    return isinstance(error, BleakError) and "device disconnected" in describe(error).lower()
+
+
 def describe(error: BaseException) -> str:
     """The error in its own words, never empty."""
     if isinstance(error, TimeoutError):

@@ -8,7 +8,7 @@ from bleak.exc import BleakDBusError
 
 from bota_gateway.config import RadioSettings
 from bota_gateway.errors import AdapterError, ConnectError, ConnectKind
-from bota_gateway.radio.classify import BACKEND_FAILURES, advise, classify, describe
+from bota_gateway.radio.classify import BACKEND_FAILURES, advise, classify, describe, is_early_end
 from bota_gateway.radio.link import Link
 from bota_gateway.radio.refresh import Refresher
 from bota_gateway.radio.sightings import Sighting, SightingBook
@@ -49,7 +49,7 @@ class Connector:
                 yield link
         finally:
             if link is not None:
-                await self._settle(link, station)
+                await self._settle(link, sighting, station)
 
     @asynccontextmanager
     async def _open(self, sighting: Sighting, station: Station) -> AsyncIterator[Link]:
@@ -79,10 +79,14 @@ class Connector:
             await link.close()
             station.let_go(link)
 
-    async def _settle(self, link: Link, station: Station) -> None:
+    async def _settle(self, link: Link, sighting: Sighting, station: Station) -> None:
         """What a link has shown bears on the next one."""
         self._tally.add(station.key, Count.PAIRINGS, link.pairings)
         self._tally.add(station.key, Count.PAIRINGS_FAILED, link.pairing_failures)
+        if link.answered:
+            self._refresher.answered(link.address)
+        elif link.fell and is_paired(sighting) and not station.closed:
+            await self._refresher.ended_early(link.address, station)
         if link.suspicion is not None and not station.closed:
             await self._refresher.refresh(link.address, station, link.suspicion)
 
@@ -100,8 +104,16 @@ class Connector:
             self._book.forget(sighting.address)  # BlueZ has no such device until it is heard again
         if isinstance(error, BleakDBusError) and error.dbus_error == "org.bluez.Error.InProgress":
             await self._refresher.refused_in_progress(sighting.address, station)
+        if is_early_end(error) and is_paired(sighting):
+            await self._refresher.ended_early(sighting.address, station)
         return ConnectError(
             f"Recorder at {sighting.address} could not be connected by {station.adapter.label}: {describe(error)}.",
             kind=kind,
             remedy=advise(error),
         )
+
+
+def is_paired(sighting: Sighting) -> bool:
+    """Whether BlueZ has keys for it; not known of other backends."""
+    details = sighting.device.details
+    return isinstance(details, dict) and bool(details.get("props", {}).get("Paired"))

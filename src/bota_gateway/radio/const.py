@@ -158,6 +158,10 @@ IN_PROGRESS_AT_MOST: Final = 2
 """Connects in a row that BlueZ refuses as "in progress" before it is made to forget the recorder. After the first one
 bleak has cancelled what was under way; a second shows that this did not help."""
 
+ENDED_EARLY_AT_MOST: Final = 3
+"""Links in a row of a paired recorder that end before it has answered anything; then the pairing is given up. A weak
+signal does that too, so not the first; but one that has lost its keys does it at every link, and nothing else helps."""
+
 REFRESH_AGAIN_S: Final = 3600.0
 """A recorder that BlueZ was made to forget in vain has a fault of its own; an hour later it may have been updated."""
 

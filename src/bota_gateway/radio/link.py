@@ -71,6 +71,10 @@ class Link:
         self._one_at_a_time = asyncio.Lock()
         self._closing = False
         self._paired = False
+        self.answered = False
+        """Whether any operation has succeeded: keys, if it has any, are good."""
+        self.fell = False
+        """Whether it ended before it was closed."""
         self.suspicion: str | None = None
         """Why what is remembered of its services may no longer fit; None while nothing speaks for that."""
         self.pairings = 0
@@ -216,6 +220,7 @@ class Link:
         if self.lost.is_set():
             return
         if not self._closing:
+            self.fell = True
             log.info("link_lost", address=self.address, adapter=self.adapter)
         self.lost.set()
         for stream in self._streams:
@@ -250,7 +255,7 @@ class Link:
     async def _tried(self, what: str, call: Callable[[], Coroutine[Any, Any, T]], timeout: float) -> T:
         """One try; what the backend raises goes through."""
         try:
-            return await bounded(call(), limit=timeout, ended=self.lost)
+            result = await bounded(call(), limit=timeout, ended=self.lost)
         except EndedError:
             raise self._lost_error(what) from None
         except TimeoutError:
@@ -258,6 +263,8 @@ class Link:
                 f"Recorder at {self.address} gave no answer within {timeout:g} s while {what}.",
                 code="radio_gatt_timeout",
             ) from None
+        self.answered = True
+        return result
 
     async def _pair(self) -> None:
         """Pair without any question to anybody ("Just Works"), once on a link; BlueZ remembers it for the next."""
