@@ -407,6 +407,7 @@ async def test_a_recorder_that_is_visited_may_pair_and_nobody_else(bluez: FakeBl
                 await bluez.ask_agent("AuthorizeService", stranger, ("s", "0000110a-0000-1000-8000-00805f9b34fb")),
             ]
         refused.append(await bluez.ask_agent("RequestAuthorization", path))
+        assert gateway.tally.counts[ONBOARD, "pairings"] == 1
     assert agreed.message_type is MessageType.METHOD_RETURN
     assert [answer.error_name for answer in refused] == ["org.bluez.Error.Rejected"] * 6
     assert [(entry["address"], entry["adapter"]) for entry in gateway.told("pairing")] == [(ONE, "hci0")]

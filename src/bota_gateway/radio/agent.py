@@ -29,11 +29,11 @@ class PairingAgent:
     It never tells or compares digits: what asks for them is no recorder.
 
     Args:
-        is_held: Whether such a link exists, by address.
+        agree: Whether such a link exists, by address.
     """
 
-    def __init__(self, is_held: Callable[[str], bool]) -> None:
-        self._is_held = is_held
+    def __init__(self, agree: Callable[[str], bool]) -> None:
+        self._agree = agree
         self._registering: Message | None = None
 
     def register(self, bus: MessageBus) -> None:
@@ -57,7 +57,7 @@ class PairingAgent:
             return Message.new_method_return(message)
         adapter, _, address = str(next(iter(message.body), "")).removeprefix("/org/bluez/").partition("/dev_")
         address = address.replace("_", ":")
-        if message.member == "RequestAuthorization" and self._is_held(address):
+        if message.member == "RequestAuthorization" and self._agree(address):
             log.info("pairing", address=address, adapter=adapter)
             return Message.new_method_return(message)
         log.debug("pairing_refused", address=address, adapter=adapter, asked=message.member)

@@ -78,7 +78,7 @@ class Link:
         self.suspicion: str | None = None
         """Why what is remembered of its services may no longer fit; None while nothing speaks for that."""
         self.pairings = 0
-        """Pairings made because the recorder demanded encryption."""
+        """Pairings made, or agreed to where BlueZ begins them, because the recorder demanded encryption."""
         self.pairing_failures = 0
         """Those that were refused."""
         self._client = BleakClient(

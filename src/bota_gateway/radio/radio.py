@@ -55,7 +55,7 @@ class Radio:
         for adapter in adapters or ():
             self._add(adapter)
         self._keeper = (
-            Keeper(settings, self._using, self._heed, self._tally, PairingAgent(self._book.is_held))
+            Keeper(settings, self._using, self._heed, self._tally, PairingAgent(self._agree_to_pair))
             if adapters is None
             else None
         )
@@ -120,6 +120,15 @@ class Radio:
                 for station in on_bluez:
                     if station.scanner.trouble or station.scanner.hci in {told, None}:
                         station.scanner.retry()
+
+    def _agree_to_pair(self, address: str) -> bool:
+        """Whether BlueZ may pair with it: only while a link to it is up or being made, which counts the pairing."""
+        for station in self._stations.values():
+            for link in station.links:
+                if link.address == address:
+                    link.pairings += 1
+                    return True
+        return False
 
     @property
     def stations(self) -> Sequence[Station]:

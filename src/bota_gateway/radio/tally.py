@@ -28,7 +28,7 @@ class Count(StrEnum):
     DEVICES_REMOVED = "devices_removed"
     """Devices that BlueZ remembered for nobody."""
     GATT_REFRESHES = "gatt_refreshes"
-    """Recorders whose remembered services no longer fitted, and were read anew."""
+    """Recorders of which BlueZ remembered services or keys that no longer fitted, and was made to forget them."""
     PAIRINGS = "pairings"
     """Recorders paired because they demanded encryption."""
     PAIRINGS_FAILED = "pairings_failed"
