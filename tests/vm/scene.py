@@ -150,8 +150,8 @@ class Scene:
 
     async def install(self) -> None:
         """Install the gateway by its own script, which leaves it running."""
-        await self.machine.write("/root/api-key", self.cloud.api_key, mode="600")
-        await self.machine.run("/usr/src/bota-gateway/scripts/install --no-apt --key-file /root/api-key")
+        await self.machine.write("/run/api-key", self.cloud.api_key, mode="600")
+        await self.machine.run("/usr/src/bota-gateway/scripts/install --no-apt --key-file /run/api-key")
         self.installed = True
 
     async def pid(self) -> int:
