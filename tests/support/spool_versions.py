@@ -47,10 +47,10 @@ def make_version_1(directory: Path, recordings: Sequence[Old] = EXAMPLES) -> Non
             """
             INSERT INTO recordings (id, serial, file_id, started_at, take, duration_s, size_kib, encrypted_at_rest,
                 state, sha256, size_bytes, listed_at, captured_at, stored_at, confirmed_at)
-            VALUES (?1, 'S', printf('%08x', ?1), 1, 0, 1, 1, 0, ?2, iif(?3, 'd', NULL), iif(?3, 1, NULL), 2, 3, 4,
-                iif(?2 = 'forgotten', 5, NULL))
+            VALUES (:id, 'S', printf('%08x', :id), 1, 0, 1, 1, 0, :state, iif(:captured, 'd', NULL),
+                iif(:captured, 1, NULL), 2, 3, 4, iif(:state = 'forgotten', 5, NULL))
             """,
-            (number, old.state, old.captured),
+            {"id": number, "state": old.state, "captured": old.captured},
         )
         database.execute(
             "INSERT INTO timeline (recording_id, at, happened, detail) VALUES (?, 2, 'listed', '{}')", (number,)

@@ -374,11 +374,10 @@ async def _insert(tx: Transaction, serial: str, entry: ListedRecording, *, take:
         """
         INSERT INTO recordings
             (serial, file_id, started_at, take, duration_s, size_kib, encrypted_at_rest, state, listed_at, look_first)
-        SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, follows IS NOT NULL AND listed_whole_at IS NULL
-        FROM spool, recorders WHERE serial = ?1 RETURNING *
+        SELECT serial, ?, ?, ?, ?, ?, ?, ?, ?, follows IS NOT NULL AND listed_whole_at IS NULL
+        FROM spool, recorders WHERE serial = ? RETURNING *
         """,
         (
-            serial,
             entry.file_id,
             entry.started_at,
             take,
@@ -387,6 +386,7 @@ async def _insert(tx: Transaction, serial: str, entry: ListedRecording, *, take:
             entry.encrypted_at_rest,
             Custody.LISTED.value,
             tx.now,
+            serial,
         ),
     )
     row = to_recording(rows[0])

@@ -52,10 +52,10 @@ class Retention(Room):
         rows = await self._db.read(
             """
             SELECT id, state FROM recordings
-            WHERE state = 'confirmed' AND max(confirmed_at, coalesce(stored_at, 0)) <= ?1
-            OR state IN ('stored', 'confirming') AND released_at IS NULL AND stored_at <= ?1 ORDER BY id
+            WHERE state = 'confirmed' AND max(confirmed_at, coalesce(stored_at, 0)) <= ?
+            OR state IN ('stored', 'confirming') AND released_at IS NULL AND stored_at <= ? ORDER BY id
             """,
-            (now - retention_s,),
+            (now - retention_s, now - retention_s),
         )
         count = 0
         for row in rows:

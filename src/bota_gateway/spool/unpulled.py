@@ -19,9 +19,9 @@ async def prune(tx: Transaction, serial: str, present: Collection[int]) -> None:
         present: Rows that this list shows.
     """
     doomed = """
-        SELECT id FROM recordings WHERE serial = ?1 AND sha256 IS NULL AND state IN ('listed', 'parked', 'forgotten')
-        AND id NOT IN (SELECT value FROM json_each(?2)) AND id NOT IN (SELECT recording_id FROM audio)
-        ORDER BY id DESC LIMIT -1 OFFSET ?3
+        SELECT id FROM recordings WHERE serial = ? AND sha256 IS NULL AND state IN ('listed', 'parked', 'forgotten')
+        AND id NOT IN (SELECT value FROM json_each(?)) AND id NOT IN (SELECT recording_id FROM audio)
+        ORDER BY id DESC LIMIT -1 OFFSET ?
     """
     rows = await tx.fetch(doomed, (serial, json.dumps(sorted(present)), UNPULLED_KEPT))
     if rows:
