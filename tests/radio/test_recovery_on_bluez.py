@@ -261,6 +261,19 @@ async def test_an_adapter_with_links_is_never_switched_off(bluez: FakeBlueZ) -> 
     assert "Set" not in bluez.asked
 
 
+async def test_a_link_to_a_recorder_that_nobody_here_holds_spares_no_adapter(
+    bluez: FakeBlueZ, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It could not be ended, because the kernel takes no command any more: that is what the switching is for."""
+    monkeypatch.setattr(station, "POWER_OFF_S", 0.0)
+    async with hub() as gateway:
+        await gateway.sight(bluez)
+        bluez.refusals["Disconnect"] = ("org.bluez.Error.Failed", "")
+        bluez.advertise(TWO, connected=True)
+        (here,) = gateway.radio.stations
+        assert await here.power_cycle("hci0")
+
+
 async def test_power_that_could_not_be_given_back_is_owed(bluez: FakeBlueZ, monkeypatch: pytest.MonkeyPatch) -> None:
     """BlueZ answers Busy for a while: it is tried again until it is on, for nobody else would do it."""
     monkeypatch.setattr(station, "POWER_OFF_S", 0.0)

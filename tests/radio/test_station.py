@@ -7,12 +7,13 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from bleak.exc import BleakDBusError
 from structlog.testing import capture_logs
 
 from bota_gateway.config import RadioSettings
 from bota_gateway.errors import AdapterError
 from bota_gateway.radio import Radio, Tally
-from bota_gateway.radio.const import CROWD, LOAD_DB, SILENT_S, WEAK_RSSI
+from bota_gateway.radio.const import CROWD, LOAD_DB, SCAN_RETRY_LONGEST_S, SILENT_S, WEAK_RSSI
 from bota_gateway.radio.station import Station
 from support.fake_bleak import FakeAir
 from support.virtual_time import virtual_time
@@ -168,6 +169,67 @@ async def test_while_links_are_in_use_a_person_is_told_instead(power: Power) -> 
             assert radio.troubles["hci0"].error.error_code == "radio_adapter_deaf"
     assert power.cycles == 0
     assert told(logs, "scan_silent")[0]["no_power_cycle"] == "links are in use"
+
+
+async def in_progress() -> None:
+    raise BleakDBusError("org.bluez.Error.InProgress", ["Operation already in progress"])
+
+
+@virtual_time
+async def test_an_adapter_that_refuses_to_scan_is_switched_off_and_on_and_tried_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Every start was refused for longer than silence may last: that was restarts enough."""
+    air = FakeAir(scan_start=in_progress)
+    cycled = asyncio.Event()
+
+    async def power_cycle(_station: Station, _hci: str) -> bool:
+        air.scan_start = FakeAir().scan_start
+        cycled.set()
+        return True
+
+    monkeypatch.setattr(Station, "power_cycle", power_cycle)
+    monkeypatch.setattr(Station, "why_no_power_cycle", lambda _station: None)
+    with capture_logs() as logs:
+        async with radio_on(air) as radio:
+            began = asyncio.get_running_loop().time()
+            await cycled.wait()
+            assert SILENT_S - 1 <= asyncio.get_running_loop().time() - began <= SILENT_S + SCAN_RETRY_LONGEST_S
+            await asyncio.sleep(1)
+            assert air.scanners, "it is tried at once, not when the next try would have been"
+            assert not radio.troubles
+    (silent,) = told(logs, "scan_silent")
+    assert silent["trying"] == "power_cycle"
+    assert "told to scan" in silent["reason"]
+
+
+@virtual_time
+async def test_where_switching_does_not_help_an_adapter_that_refuses_a_person_is_told(power: Power) -> None:
+    """The trouble names the power supply, and no longer other programs."""
+    air = FakeAir(scan_start=in_progress)
+    async with radio_on(air) as radio:
+        await asyncio.sleep(2 * SILENT_S)
+        assert radio.troubles["hci0"].error.error_code == "radio_scan_failed"
+        await asyncio.sleep(3 * SILENT_S)
+        assert radio.troubles["hci0"].error.error_code == "radio_adapter_deaf"
+        assert power.cycles == 1
+        air.scan_start = FakeAir().scan_start
+        await asyncio.sleep(SCAN_RETRY_LONGEST_S)
+        crowd(air)
+        await asyncio.sleep(0)
+        assert not radio.troubles
+
+
+@virtual_time
+async def test_an_adapter_that_refuses_while_links_are_in_use_gets_time(power: Power) -> None:
+    """A long transfer may be all that is wrong: nobody is told before as many minutes as with silence."""
+    power.forbidden = "links are in use"
+    air = FakeAir(scan_start=in_progress)
+    with capture_logs() as logs:
+        async with radio_on(air):
+            await asyncio.sleep(3 * SILENT_S)
+    assert [entry["trying"] for entry in told(logs, "scan_silent")] == ["restart", "restart"]
+    assert power.cycles == 0
 
 
 # -- which adapter connects ---------------------------------------------------------------------------

@@ -78,9 +78,10 @@ def devices_of(objects: bluez.Objects, hci: str) -> dict[str, Mapping[str, Any]]
     }
 
 
-def connected(objects: bluez.Objects, hci: str) -> list[str]:
-    """Paths of the adapter's devices that somebody is connected to."""
-    return [path for path, device in devices_of(objects, hci).items() if device.get("Connected")]
+def used_by_others(objects: bluez.Objects, hci: str) -> list[str]:
+    """Paths of the adapter's devices that are connected and no recorders: somebody else's."""
+    devices = devices_of(objects, hci)
+    return [path for path, device in devices.items() if device.get("Connected") and not is_recorder(device)]
 
 
 def is_unowned(device: Mapping[str, Any]) -> bool:

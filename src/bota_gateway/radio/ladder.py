@@ -1,4 +1,4 @@
-"""What to do about an adapter that hears nothing. Pure: silences in, the next rung out.
+"""What to do about an adapter that hears nothing, or refuses to scan. Pure: silences in, the next rung out.
 
 Silence is no fault in itself: a hub alone in a field hears nothing for months. So the ladder is climbed quickly only
 with evidence that there is something to hear, and slowly without; the scanner is restarted first, because that disturbs
@@ -60,14 +60,17 @@ class Ladder:
         self._powered_in_vain = False
         return climbed
 
-    def silent(self, now: float, evidence: Evidence | None, *, may_power: bool) -> Rung:
+    def silent(self, now: float, evidence: Evidence | None, *, may_power: bool, restarted: bool = False) -> Rung:
         """The rung to climb after `patience` seconds more of silence.
 
         Args:
             now: Loop time.
             evidence: Why there should be something to hear, if so.
             may_power: Whether the adapter may be switched off and on now.
+            restarted: Whether it was not silent but refused to scan at all: every try was a restart.
         """
+        if restarted and may_power:
+            self._silences = max(self._silences, RESTARTS_FIRST)
         self._silences += 1
         rung = self._next(now, evidence, may_power=may_power)
         if rung is Rung.POWER_CYCLE:

@@ -13,7 +13,7 @@ from bleak.backends.device import BLEDevice
 from bleak.backends.scanner import AdvertisementData
 from bleak.exc import BleakError
 
-from bota_gateway.errors import AdapterError, DeafAdapterError
+from bota_gateway.errors import AdapterError, ConnectKind, DeafAdapterError
 from bota_gateway.radio.adapters import Adapter, find_again
 from bota_gateway.radio.bounded import bounded, uninterrupted
 from bota_gateway.radio.classify import BACKEND_FAILURES, advise, classify, describe
@@ -32,6 +32,11 @@ from bota_gateway.radio.ladder import Evidence, Ladder, Rung
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 Heard = Callable[[BLEDevice, AdvertisementData], None]
+
+_REFUSALS = frozenset({ConnectKind.BUSY, ConnectKind.TIMEOUT})
+"""What BlueZ says, or does not say, while the kernel's queue of commands to the controller stands still: "in progress",
+for minutes, or nothing (seen with 5.66 on 6.1 after a connect that was cancelled too late; docs/design-notes.md, "When
+the radio falls silent")."""
 
 
 @dataclass(slots=True)
@@ -123,6 +128,8 @@ class Scanner:
         """Scanning time since something was heard or the last rung, without pauses; counted up to `_mark`."""
         self._silent_s = 0.0
         """The same up to the last rung, since something was heard."""
+        self._refused_at: float | None = None
+        """Loop time of the last of a row of starts that were refused, which is silence, too."""
         self._mark: float | None = None
         """None while it does not scan: that is no silence."""
         self._failures = 0
@@ -142,6 +149,8 @@ class Scanner:
     @property
     def trouble(self) -> ScanTrouble | None:
         """Why it does not scan or hear; None while all is well."""
+        if self._refused_at is not None and self._deaf:
+            return self._deaf
         return self._stuck or self._deaf
 
     @property
@@ -276,6 +285,7 @@ class Scanner:
     def _note_start(self) -> None:
         self._mark = asyncio.get_running_loop().time()
         self._failures = 0
+        self._refused_at = None
         self.counters.starts += 1
         self._stuck = None
         if self._troubled:
@@ -297,10 +307,14 @@ class Scanner:
         self._quiet_s = 0.0
         told = self._ladder.climbed is Rung.TELL
         self._troubled = self._troubled or not told
-        self._evidence = self._mender.evidence() if self._mender else None
+        refused = self._refused_at is not None
+        if refused:
+            self._evidence = Evidence(f"BlueZ was told to scan {self._failures} times", certain=True)
+        else:
+            self._evidence = self._mender.evidence() if self._mender else None
         no_power = self._mender.why_no_power_cycle() if self._mender else "nothing here could do that"
         now = asyncio.get_running_loop().time()
-        self._rung = rung = self._ladder.silent(now, self._evidence, may_power=no_power is None)
+        self._rung = rung = self._ladder.silent(now, self._evidence, may_power=no_power is None, restarted=refused)
         log.log(
             logging.DEBUG if told else logging.WARNING if self._evidence else logging.INFO,
             "scan_silent",
@@ -312,6 +326,18 @@ class Scanner:
             **self.named,
         )
 
+    def _count_refusal(self, *, refused: bool) -> None:
+        """A BlueZ that is there and refuses to scan, again and again, is as deaf as one that hears nothing."""
+        if not refused:
+            self._refused_at = None
+            return
+        now = asyncio.get_running_loop().time()
+        if self._refused_at is not None:
+            self._quiet_s += now - self._refused_at
+        self._refused_at = now
+        if self._quiet_s >= self._ladder.patience:
+            self._note_silence()
+
     async def _climb(self, rung: Rung) -> None:
         self._rung = None
         if self._mender is None:
@@ -319,7 +345,8 @@ class Scanner:
         if self._evidence:  # in a lonely place it would count for ever, and mean nothing
             self._mender.restarted()
         if rung is Rung.POWER_CYCLE and self.hci is not None:
-            await self._mender.power_cycle(self.hci)
+            if await self._mender.power_cycle(self.hci):
+                self._retry_asked.set()
         elif rung is Rung.TELL:
             self._tell(self._mender)
 
@@ -347,6 +374,7 @@ class Scanner:
         self._failures += 1
         self.counters.failures += 1
         self._troubled = True
+        self._count_refusal(refused=classify(error) in _REFUSALS)
         self._stuck = ScanTrouble(
             AdapterError(
                 f"{self._adapter.label} can't scan: {describe(error)}.", code="radio_scan_failed", remedy=advise(error)

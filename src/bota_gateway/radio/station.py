@@ -203,7 +203,7 @@ class Station:
             if self.taken > 0:
                 return False
             try:
-                others = cached.connected(await bluez.managed_objects(), hci)
+                others = cached.used_by_others(await bluez.managed_objects(), hci)
             except BACKEND_FAILURES as error:
                 log.warning("power_cycle_failed", reason=describe(error), **self.scanner.named)
                 return False
