@@ -126,7 +126,7 @@ class Recording:
     waiting_since: float | None = None
     """When its wait began; a clock that stands before it has been set back since, and the wait is over."""
     look_first: bool = False
-    """An earlier spool may have uploaded it and was lost: it must be looked for in the cloud before it is created."""
+    """Its bytes or the whole spool were lost here: the cloud may have it, and is searched before it is created."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -158,10 +158,13 @@ async def test_rotten_bytes_never_reach_the_bucket(tmp_path: Path) -> None:
         assert b"".join([piece async for piece in it.spool.read_audio(row.id)])[:4] == b"OggS"
 
 
+@pytest.mark.parametrize("look_before_create", [True, False])
 @pytest.mark.parametrize("damage", [_rot, _lose])
-async def test_rotten_bytes_are_pulled_again_when_a_human_asks(tmp_path: Path, damage: Damage) -> None:
-    """What is left is kept for an export until then; the recorder still has it, because nothing was confirmed."""
-    async with hub(tmp_path) as it:
+async def test_rotten_bytes_are_pulled_again_when_a_human_asks(
+    tmp_path: Path, damage: Damage, look_before_create: bool
+) -> None:
+    """What is left is kept for an export until then; what is pulled again goes into the recording made for it."""
+    async with hub(tmp_path, settings={"look_before_create": look_before_create}) as it:
         row = await it.capture(1, speech(3_000_000))
         await damage(it.spool, row.id)
         await it.upload(Custody.PARKED)

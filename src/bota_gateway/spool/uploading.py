@@ -34,8 +34,9 @@ UNCAPTURED: dict[str, Value] = {
     "device_sha256": None,
     "profile": None,
     "captured_at": None,
+    "look_first": True,
 }
-"""Columns of a recording that is not here."""
+"""Columns of a recording that is not here any more; the cloud may have been asked to create one for it."""
 
 
 class Uploading(Room, Part):
