@@ -62,18 +62,6 @@ async def test_visits_are_scheduled_and_failures_counted(spool: Spool, clock: Tu
     assert record.next_visit_at == clock.now + 300
 
 
-async def test_those_to_ask_the_cloud_about(spool: Spool, clock: TurnableClock) -> None:
-    """Never asked, not answered, or asked too long ago."""
-    for serial in ("NEVER", "FAILED", "OLD", "FRESH"):
-        await met(spool, serial)
-    await spool.bind("FAILED", Binding(Membership.UNRESOLVED))
-    await spool.bind("OLD", BOUND)
-    clock.now += 100
-    await spool.bind("FRESH", Binding(Membership.STRANGER))
-    asked = await spool.unresolved_recorders(recheck_before=clock.now)
-    assert {record.serial for record in asked} == {"NEVER", "FAILED", "OLD"}
-
-
 async def ask_to_bind(spool: Spool) -> None:
     await spool.bind("NOBODY", BOUND)
 

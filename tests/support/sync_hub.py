@@ -205,8 +205,9 @@ async def _play_cloud(hub: SyncHub) -> None:
     while True:
         await hub.cloud_up.wait()
         revision = spool.revision
-        for record in await spool.unresolved_recorders(0.0):
-            await spool.bind(record.serial, hub.bindings.get(record.serial, BOUND))
+        for record in await spool.recorders():
+            if record.binding.membership is Membership.UNRESOLVED:
+                await spool.bind(record.serial, hub.bindings.get(record.serial, BOUND))
         for row in await spool.recordings(states=TO_UPLOAD):
             if row.binding.membership is Membership.UNBOUND:
                 await spool.park(row.id, code="upload_unbound", detail="Bound to nobody.")

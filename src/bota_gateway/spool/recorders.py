@@ -77,17 +77,6 @@ class Recorders(Part):
 
         await self._transaction(Step.BIND, work)
 
-    async def unresolved_recorders(self, recheck_before: float) -> list[RecorderRecord]:
-        """Recorders the cloud was never successfully asked about, and those last asked about before this Unix time."""
-        rows = await self._db.read(
-            """
-            SELECT * FROM recorders WHERE membership = ? OR binding_checked_at IS NULL OR binding_checked_at < ?
-            ORDER BY binding_checked_at, serial
-            """,
-            (Membership.UNRESOLVED.value, recheck_before),
-        )
-        return [to_recorder(row) for row in rows]
-
     async def schedule_visit(
         self,
         serial: str,

@@ -65,7 +65,6 @@ class Uploader:
             SpoolError: The spool can't be written: nothing more can be promised.
         """
         self.working.clear()  # whatever was under way when an earlier run ended is not any more
-        self._verifying = 0
         async with asyncio.TaskGroup() as group:
             for number in range(self._tools.settings.parallel_uploads):
                 group.create_task(self._work(), name=f"upload-{number}")
