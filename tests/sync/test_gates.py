@@ -139,14 +139,16 @@ async def test_an_unreadable_status_means_hands_off(tmp_path: Path) -> None:
         assert (await hub.visited(SERIAL)).attempts == 0
 
 
-@pytest.mark.parametrize(("percent", "flags"), [(14, StatusFlag(0)), (60, StatusFlag.LOW_BATTERY)])
-async def test_a_low_battery_is_spared(tmp_path: Path, percent: int, flags: StatusFlag) -> None:
+@pytest.mark.parametrize(
+    ("percent", "flags", "least"), [(14, StatusFlag(0), 15), (60, StatusFlag.LOW_BATTERY, 15), (49, StatusFlag(0), 50)]
+)
+async def test_a_low_battery_is_spared(tmp_path: Path, percent: int, flags: StatusFlag, least: int) -> None:
     """Low and not charging: left alone with the reason; on the charger it is served."""
     air = VirtualRadio(bytes_per_s=60_000)
     options = RecorderOptions(advertising_interval_s=1)
     async with SimRecorder(air, serial=SERIAL, recordings=[stored(1)], options=options) as recorder:
         recorder.condition.battery_percent, recorder.condition.flags = percent, flags
-        async with hub_with(tmp_path, air) as hub:
+        async with hub_with(tmp_path, air, recorders={"low_battery_percent": least}) as hub:
             record = await hub.waiting_for(SERIAL, Reason.LOW_BATTERY)
             assert (record.battery_percent, record.charging) == (percent, False)
             assert recorder.seen.lists == 0
@@ -255,9 +257,13 @@ async def test_what_is_no_serial_gets_nowhere(tmp_path: Path, serial: str) -> No
 async def test_the_recorder_gets_the_time_from_a_trusted_clock(tmp_path: Path) -> None:
     """Recordings otherwise carry wrong start times."""
     air = VirtualRadio(bytes_per_s=60_000)
-    async with SimRecorder(air, serial=SERIAL) as recorder, hub_with(tmp_path, air) as hub:
+    async with (
+        SimRecorder(air, serial=SERIAL) as recorder,
+        hub_with(tmp_path, air, recorders={"time_zone_minutes": -210}) as hub,
+    ):
         await hub.visited(SERIAL)
         assert abs(recorder.clock.now() - hub.now()) < 30
+        assert recorder.clock.offset_minutes == -210
 
 
 async def test_an_untrusted_clock_is_not_passed_on(tmp_path: Path) -> None:

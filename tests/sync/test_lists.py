@@ -34,6 +34,26 @@ async def test_every_framing_of_a_list_is_read(tmp_path: Path, form: ListForm) -
         await hub.all_in(Custody.CONFIRMED, count=len(held))
 
 
+@pytest.mark.parametrize(("quiet_s", "total_s"), [(40, 100), (100, 40)])
+async def test_a_list_without_count_ends_as_the_settings_say(tmp_path: Path, quiet_s: float, total_s: float) -> None:
+    """After the silence, or after the whole time; in which case nothing is concluded from what it leaves out."""
+    air = VirtualRadio(bytes_per_s=60_000)
+    options = RecorderOptions(list_form=ListForm.BARE, empty_list=EmptyList.EMPTY_NOTIFICATION)
+    wire = {"list_quiet_s": quiet_s, "list_total_s": total_s}
+    async with (
+        SimRecorder(air, serial=SERIAL, recordings=[stored(1)], options=options) as recorder,
+        hub_with(tmp_path, air, wire=wire, recorders={"confirm": "never"}) as hub,
+    ):
+        await recorder.wait_until(lambda: recorder.seen.lists == 1)
+        began = hub.now()
+        await hub.visited(SERIAL)
+        assert 40 <= hub.now() - began < 60
+        await hub.all_in(Custody.STORED)
+        recorder.firmware.recordings.clear()
+        await hub.visited(SERIAL, since=hub.now())
+        assert await hub.states() == {ONE: Custody.CONFIRMED if quiet_s < total_s else Custody.STORED}
+
+
 @pytest.mark.parametrize("empty", list(EmptyList))
 async def test_every_way_to_have_nothing_is_understood(tmp_path: Path, empty: EmptyList) -> None:
     """A zero, an empty notification, or silence with a status that counts none: the visit went well."""
