@@ -248,12 +248,19 @@ async def test_a_person_gives_the_token_once(tmp_path: Path) -> None:
         assert (await client.get("/api/status")).status_code == 200
 
 
-async def test_guessing_is_slow(tmp_path: Path) -> None:
-    """Each wrong token costs a second."""
+@pytest.mark.parametrize("guess", [b"guess", b"\xff\xfe"])
+async def test_guessing_is_slow(tmp_path: Path, guess: bytes) -> None:
+    """Each wrong token costs a second, in the form, in a header and in a cookie; so does what is no text at all."""
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
     async with serving(tmp_path, token_file=token_file(tmp_path)) as (_world, _running, client):
-        began = asyncio.get_running_loop().time()
-        await client.post("/login", data={"token": "guess"})
-        assert asyncio.get_running_loop().time() - began >= web.WRONG_TOKEN_S
+        for way, refusal in (
+            (client.post("/login", content=b"token=" + guess, headers=form), 303),
+            (client.get("/metrics", headers={b"Authorization": b"Bearer " + guess}), 401),
+            (client.get("/metrics", headers={b"Cookie": b"bota_gateway_token=" + guess}), 401),
+        ):
+            began = asyncio.get_running_loop().time()
+            assert (await way).status_code == refusal
+            assert asyncio.get_running_loop().time() - began >= web.WRONG_TOKEN_S
 
 
 async def test_another_host_name_is_fine_with_a_token(tmp_path: Path) -> None:

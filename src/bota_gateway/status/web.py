@@ -139,7 +139,7 @@ class StatusPage:
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
             self._refuse_foreign_host(request)
-            self._refuse_without_token(request)
+            await self._refuse_without_token(request)
             response = await handler(request)
         except web.HTTPException as answer:
             answer.headers.update(HEADERS)
@@ -152,21 +152,27 @@ class StatusPage:
         if self._token is None and not is_loopback(request.url.host or ""):
             raise web.HTTPMisdirectedRequest(text="This page is for this machine alone.\n")
 
-    def _refuse_without_token(self, request: web.Request) -> None:
+    async def _refuse_without_token(self, request: web.Request) -> None:
         if self._token is None or request.path in OPEN_TO_ALL:
             return
-        bearer = request.headers.get("Authorization", "").removeprefix("Bearer ")
-        if self._is_token(bearer) or self._is_token(request.cookies.get(COOKIE, "")):
+        given = (request.headers.get("Authorization", "").removeprefix("Bearer "), request.cookies.get(COOKIE, ""))
+        if any(map(self._is_token, given)):
             return
+        if any(given):
+            await asyncio.sleep(WRONG_TOKEN_S)
         if request.path == "/":
             raise web.HTTPSeeOther("/login")
         raise web.HTTPUnauthorized(text="A token is needed.\n", headers={"WWW-Authenticate": "Bearer"})
 
     def _is_token(self, text: str) -> bool:
-        return self._token is not None and hmac.compare_digest(text.encode(), self._token.encode())
+        # A header may hold bytes that are no text, which arrive as halves of surrogate pairs.
+        return self._token is not None and hmac.compare_digest(text.encode(errors="replace"), self._token.encode())
 
     async def _login(self, request: web.Request) -> web.StreamResponse:
-        given = str((await request.post()).get("token", ""))
+        try:
+            given = str((await request.post()).get("token", ""))
+        except UnicodeDecodeError:
+            given = ""
         if not self._is_token(given):
             await asyncio.sleep(WRONG_TOKEN_S)
             raise web.HTTPSeeOther("/login?wrong")
