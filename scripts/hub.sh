@@ -5,7 +5,8 @@
 asked_from=${PWD:-/} # paths on the command line are relative to it
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit
 
-say() { printf '== %s\n' "$*" >&2; }
+# say WHAT: should nobody listen any more, the work goes on.
+say() { printf '== %s\n' "$*" >&2 || true; }
 # die WHAT [NEXT]: what happened, and what to do about it.
 die() {
     printf '%s: %s\n' "$(basename "$0")" "$1" >&2

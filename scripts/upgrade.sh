@@ -1,30 +1,31 @@
 # shellcheck shell=bash
 # Part of scripts/install: from one installed version to another, and back if the new one does not get ready.
 
-: "${opt:?}" "${user:?}" "${work:?}" "${ready_within:?}" # set by scripts/install
+: "${opt:?}" "${user:?}" "${ready_within:?}" # set by scripts/install
 
-# switch OLD NEW
+# switch OLD NEW SPOOL: also goes on with a switch that the loss of power has interrupted.
 switch() {
-    local old=$1 new=$2 spool copy=''
-    spool=$(spool_directory)
-    if [[ -e $spool/spool.db && $(schema "$old") != "$(schema "$new")" ]]; then
-        copy=$spool/before-$new
-        need_room_for_copy "$spool"
-    fi
-    say "upgrading from $old to $new"
-    systemctl stop bota-gateway.service
-    # From here on whatever ends this script, an interruption included, leads back.
+    local old=$1 new=$2 spool=$3 copy=''
+    [[ ! -e $spool/spool.db || $(schema "$old") == "$(schema "$new")" ]] || copy=$spool/before-$new
+    trap '' HUP PIPE # nobody may be looking on any more, and both ways are to be gone to their end
     way_back=("$old" "$new" "$spool" "$copy")
+    if [[ $(installed) == "$old" ]]; then
+        [[ -z $copy ]] || need_room_for_copy "$spool"
+        say "upgrading from $old to $new"
+        point "$opt/previous" "versions/$old"
+        # From here on whatever ends this script, an interruption included, leads back.
+        trap 'go_back "${way_back[@]}"' EXIT
+        systemctl stop bota-gateway.service
+        [[ -z $copy ]] || copy_spool "$spool" "$copy"
+        use "$new"
+    fi
     trap 'go_back "${way_back[@]}"' EXIT
-    [[ -z $copy ]] || copy_spool "$spool" "$copy"
-    use "$new"
-    systemctl enable --quiet bota-gateway.service
+    enable
     if ! start; then
         explain_failure
         exit 1
     fi
-    trap 'rm -rf "$work"' EXIT
-    [[ -z $copy ]] || rm -rf "$copy"
+    trap clean_up EXIT
 }
 
 schema() {
@@ -42,6 +43,7 @@ need_room_for_copy() {
 
 copy_spool() {
     say "copying the spool, because the new version changes its schema"
+    rm -rf "$2"
     install -d -m 700 "$2"
     cp --preserve=all --reflink=auto "$1"/spool.db* "$2"
     sync -f "$2"
@@ -63,14 +65,16 @@ with open_offline(Path(sys.argv[1])) as spool:
 go_back() {
     local old=$1 new=$2 spool=$3 copy=$4
     trap '' INT TERM
-    trap 'rm -rf "$work"' EXIT
+    trap clean_up EXIT
     systemctl stop bota-gateway.service || true
-    if [[ -n $copy && -d $copy ]] && ! put_spool_back "$new" "$spool" "$copy"; then
+    if [[ -n $copy ]] && ! put_spool_back "$new" "$spool" "$copy"; then
+        rm -f "$opt/previous"
         systemctl start --no-block bota-gateway.service
         die "$new is not ready, but recordings moved on in its spool, which $old can't open: $new stays installed" \
             "Read: journalctl -u bota-gateway. The spool as it was before: $copy"
     fi
     use "$old"
+    rm -f "$opt/previous"
     ((ready_within >= 300)) || ready_within=300 # the old one is not what was to be judged
     if start; then
         die "$new did not get ready; $old is back and runs: $(state StatusText)" "Report the log lines above."
@@ -84,6 +88,7 @@ put_spool_back() {
     # The copy was not completed: the spool has not been touched.
     if [[ $(readlink "$opt/current") == "versions/$new" ]]; then
         local before after
+        [[ -e $copy/spool.db ]] || return 1
         touch "$copy/spool.lock" && chown "$user:" "$copy" "$copy/spool.lock"
         before=$(story "$copy" "$new") && after=$(story "$spool" "$new") && [[ $before == "$after" ]] || return 1
         rm -f "$spool"/spool.db-*

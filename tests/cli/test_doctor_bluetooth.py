@@ -208,17 +208,35 @@ async def test_a_try_that_can_t_be_made_is_no_refusal(
 # -- timing ------------------------------------------------------------------------------------------------------------
 
 
+def losing(adapter: str, lost: int, *, of: int = 50, reason: str = "radio_link_lost") -> dict[str, object]:
+    """Figures of an adapter's transfers."""
+    return {"adapter": adapter, "transfers": of, "reason": reason, "reason_times": lost}
+
+
 async def test_timing_of_every_controller(hub: Patient) -> None:
-    """The kernel's own default is too short for a busy Raspberry Pi; a long interval makes transfers slow."""
+    """The kernel's own patience is too short where links are lost by it; a long interval makes transfers slow."""
     hub.sys.controller("hci1", supervision=42)
     hub.sys.controller("hci2", longest=400)
     hub.sys.controller("hci3", supervision=42, longest=400)
-    found = await hub.look(Timing)
+    async with answering(hub.socket, {"stats": {"adapters": [losing("hci3", 7), losing("hci1", 3)]}}):
+        found = await hub.look(Timing)
+    assert "7 of 50 transfers" in found[3].found
     assert [one.code for one in found] == [
         *("le_timing_good", "le_timing_hasty", "le_timing_slow", "le_timing_hasty", "le_timing_slow"),
     ]
     assert found[0].found == "hci0: silence 720 ms, interval 30 to 50 ms"
     assert all(one.verdict == "warning" and "main.conf" in one.remedy for one in found[1:])
+
+
+async def test_a_short_patience_that_costs_nothing_is_no_warning(hub: Patient) -> None:
+    """Nearly every hub has the kernel's own: who is always warned does not look any more."""
+    hub.sys.controller("hci0", supervision=42)
+    assert await hub.codes(Timing) == ["le_timing_good"]  # nobody tells of transfers
+    for figures in (losing("hci0", 2), losing("hci0", 7, of=400), losing("hci0", 7, reason="x"), losing("hci1", 7)):
+        async with answering(hub.socket, {"stats": {"adapters": [figures]}}):
+            assert await hub.codes(Timing) == ["le_timing_good"]
+    async with answering(hub.socket, {"stats": {"adapters": [losing("hci0", 9, of=400)]}}):
+        assert await hub.codes(Timing) == ["le_timing_hasty"]
 
 
 async def test_timing_that_is_not_told(hub: Patient, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -61,11 +61,28 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return clone(tmp_path_factory.mktemp("release"))
 
 
+def _shared(factory: pytest.TempPathFactory) -> Path:
+    """Where is what all workers share."""
+    base = factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+@pytest.fixture(scope="session")
+def package(tmp_path_factory: pytest.TempPathFactory, tree: Path) -> Path:
+    """The directory that the Debian package was built into; once, on a Debian of its own."""
+    directory = _shared(tmp_path_factory) / "package"
+    with alone(directory.with_suffix(".lock")):
+        if not directory.exists():
+            with boot(tree) as machine:
+                machine.run("/tree/scripts/package", "--wheels", "/wheels", "--output", "/srv")
+                copy_system(machine.root / "srv", directory)
+    return directory
+
+
 @pytest.fixture(scope="session")
 def installed(tmp_path_factory: pytest.TempPathFactory, tree: Path) -> Iterator[Path]:
     """A system with the gateway and its simulators installed by the script; made once, shared by all workers."""
-    base = tmp_path_factory.getbasetemp()
-    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    shared = _shared(tmp_path_factory)
     system = shared / "hub"
     with alone(shared / "hub.lock"):
         if not (shared / "hub.made").exists():
@@ -77,7 +94,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory, tree: Path) -> Iterator[
                 machine.run(*INSTALL, "--sim", "--key-file", "/etc/key")
             (shared / "hub.made").touch()
     yield system
-    if shared == base:  # else another worker may still boot it
+    if "PYTEST_XDIST_WORKER" not in os.environ:  # else another worker may still boot it
         shutil.rmtree(system)
 
 
@@ -85,7 +102,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory, tree: Path) -> Iterator[
 def bare(tree: Path) -> Iterator[HubMachine]:
     """A hub as it comes from the shop."""
     with boot(tree) as machine:
-        machine.run("systemctl", "mask", "bluetooth.service")  # as below
+        machine.run("systemctl", "mask", "bluetooth.service")  # as above
         machine.write("/etc/key", KEY + "\n")
         yield machine
 

@@ -82,10 +82,10 @@ def test_an_upgrade_keeps_configuration_and_spool(next_version: NextVersion) -> 
 
 
 def test_a_version_that_does_not_get_ready_is_taken_back(next_version: NextVersion) -> None:
-    """The old version runs again, on its spool; so it does when a person loses patience first."""
+    """The old version runs again, on its spool; so it does when a person loses patience first, or their connection."""
     with next_version(NEVER_READY) as hub:
         old = version(hub)
-        failed = hub.run(*UPGRADE, check=False)
+        failed = hub.run(*UPGRADE[:-1], "4", check=False)
         assert failed.code == 1
         assert re.search(rf"9\.\S+ did not get ready; {re.escape(old)} is back and runs", failed.output), failed.output
         assert version(hub) == old
@@ -95,24 +95,55 @@ def test_a_version_that_does_not_get_ready_is_taken_back(next_version: NextVersi
         hub.run("systemd-run", "--unit=upgrade", *UPGRADE[:-1], "200")
         hub.until(lambda: version(hub) != old, "the switch")
         hub.run("systemctl", "kill", "--signal=INT", "upgrade.service")
-        hub.until(lambda: version(hub) == old and hub.shows("ActiveState") == "active", "the way back")
+        hub.until(lambda: hub.run("systemctl", "is-active", "upgrade.service", check=False).code != 0, "the way back")
+        assert (version(hub), hub.shows("ActiveState")) == (old, "active")
+
+        cut_off = hub.dialogue(*UPGRADE[:-1], "4", prompt="starting the service", answer=None)
+        assert "upgrading from" in cut_off.output
+        assert (version(hub), hub.shows("ActiveState")) == (old, "active")
+        assert hub.run("test", "-L", "/opt/bota-gateway/previous", check=False).code != 0
 
 
 def test_a_newer_schema_is_taken_back_together_with_its_version(next_version: NextVersion) -> None:
-    """An old version could not open the spool: the copy from before takes its place, if nothing happened since."""
+    """An old version could not open the spool: the copy from before takes its place, if nothing happened since.
+
+    Also when the power went meanwhile, and only the next run finds that the new version does not get ready.
+    """
     with next_version(NEVER_READY, NEWER_SCHEMA, schema=MORE) as hub:
         old = version(hub)
         hub.run("systemctl", "stop", "bota-gateway")
         before = digest(hub)
-        failed = hub.run(*UPGRADE, check=False)
+        hub.run("systemd-run", "--unit=upgrade", "--property=StandardError=file:/run/said", *UPGRADE[:-1], "200")
+        hub.until(lambda: bool(hub.journal("EVENT=spool_migrated", f"TO_VERSION={SCHEMA_VERSION + 1}")), "migration")
+        hub.run("systemctl", "kill", "--signal=KILL", "upgrade.service")
+        assert "copying the spool" in hub.read("cat", "/run/said")
+        hub.run("systemctl", "kill", "--signal=KILL", "bota-gateway.service")
+        assert version(hub) != old
+
+        failed = hub.run(*UPGRADE[:-1], "6", check=False)
         assert failed.code == 1
-        assert "copying the spool" in failed.output
+        assert f"an upgrade from {old} was interrupted" in failed.output
+        assert f"{old} is back and runs" in failed.output
         assert version(hub) == old
         assert hub.shows("ActiveState") == "active", hub.journal()
         assert not hub.journal("EVENT=spool_set_aside")
         hub.run("systemctl", "stop", "bota-gateway")
         assert digest(hub) == before
         assert hub.run("sh", "-c", "ls -d /var/lib/bota-gateway/before-*", check=False).code != 0
+
+
+def test_a_full_disk_stops_an_upgrade_before_it_changes_anything(next_version: NextVersion) -> None:
+    """The gateway runs on, and what was unpacked of the new version takes no room from recordings."""
+    with next_version() as hub:
+        hub.run("sh", "-ec", """
+            cd /opt && cp -a bota-gateway kept
+            room=$(($(du --summarize --block-size=1M kept | cut -f1) + 40))
+            mount -t tmpfs -o size=${room}M tmpfs bota-gateway && cp -a kept/. bota-gateway""")  # fmt: skip
+        said = refused(hub, *UPGRADE)
+        assert "No space left on device" in said
+        assert "room on the disk" in said
+        assert hub.read("ls", "/opt/bota-gateway/versions") == version(hub)
+        assert hub.shows("ActiveState") == "active"
 
 
 def test_a_newer_schema_that_recordings_moved_on_in_is_kept(next_version: NextVersion) -> None:

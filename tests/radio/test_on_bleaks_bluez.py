@@ -73,7 +73,7 @@ async def test_a_bus_without_bluetoothd_gets_a_clear_error(tmp_path: Path, monke
     async with system_bus(tmp_path, monkeypatch):
         with pytest.raises(AdapterError, match="not running") as caught:
             await discover_adapters(RadioSettings())
-    assert "systemctl start bluetooth" in caught.value.next_step
+    assert "systemctl enable --now bluetooth" in caught.value.next_step
 
 
 async def test_a_recorder_is_sighted_connected_and_let_go(bluez: FakeBlueZ) -> None:

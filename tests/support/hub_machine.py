@@ -1,7 +1,8 @@
-"""A hub without a radio: Debian 12 booted by its own systemd in a container, to install the product into.
+"""A hub without a radio: Debian booted by its own systemd in a container, to install the product into.
 
 The system is made once (debootstrap) and kept in ``.cache``; every boot writes into memory only. It has no network:
-what is installed into it comes from the tree and from wheels, both mounted read-only. One machine runs at a time.
+what is installed into it comes from the tree and from wheels, both mounted read-only. As many machines run at a time
+as there are pairs of cores.
 """
 
 import fcntl
@@ -13,13 +14,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 TREE = Path(__file__).parents[2]
 CACHE = TREE / ".cache" / "hub"
+PYTHONS = {"bookworm": "3.11", "trixie": "3.13"}
+"""Of Debian 12 and 13."""
 SUITE = "bookworm"
 MIRROR = "http://deb.debian.org/debian"
 PACKAGES = ("systemd-sysv", "dbus", "python3", "python3-venv", "bluez", "kmod", "ca-certificates")
@@ -30,6 +33,7 @@ PATIENCE_S = 240.0
 ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/", "LANG": "C.UTF-8"}
 POLL_S = 0.1
 """Between two looks at another machine, which can't tell by itself that something changed."""
+CGROUPS = Path("/sys/fs/cgroup")
 
 
 def why_not() -> str | None:
@@ -39,7 +43,13 @@ def why_not() -> str | None:
     missing = [name for name in ("systemd-nspawn", "debootstrap", "nsenter") if shutil.which(name) is None]
     if missing:
         return f"not installed: {', '.join(missing)} (Debian: systemd-container debootstrap)"
-    return None
+    if not _goes("unshare", "--mount", "--pid", "--net", "--fork", "mount", "-t", "tmpfs", "tmpfs", "/mnt"):
+        return "root of this sandbox may not mount"
+    try:
+        with _cgroups("bota-hub-trial"):
+            return None
+    except OSError as error:
+        return f"root of this sandbox may not make control groups: {error}"
 
 
 @dataclass(frozen=True)
@@ -56,6 +66,11 @@ class HubMachine:
 
     init: int
     """Its process 1, as this machine numbers it."""
+
+    @property
+    def root(self) -> Path:
+        """Its files, seen from here."""
+        return Path("/proc", str(self.init), "root")
 
     def run(self, *command: str, stdin: str = "", check: bool = True) -> Said:
         """Run a command as root; its output and errors as one text.
@@ -79,8 +94,11 @@ class HubMachine:
         assert not check or said.code == 0, f"{' '.join(command)} exited {said.code}:\n{said.output}"
         return said
 
-    def dialogue(self, *command: str, prompt: str, answer: str) -> Said:
-        """Run a command on a terminal, and type ``answer`` when ``prompt`` is shown; gives back what a person sees."""
+    def dialogue(self, *command: str, prompt: str, answer: str | None) -> Said:
+        """Run a command on a terminal, and type ``answer`` when ``prompt`` is shown; gives back what a person sees.
+
+        Without an answer the terminal goes away then, as when a connection breaks; and only this much is seen.
+        """
         person, terminal = os.openpty()
         inside = ["sh", "-c", 'cd / && exec setsid --ctty --wait "$@"', "sh", *command]
         process = subprocess.Popen(  # noqa: S603 - the command of a test
@@ -92,7 +110,9 @@ class HubMachine:
         try:
             while piece := _read_from(person):
                 shown += piece
-                if not typed and prompt.encode() in shown:
+                if answer is None and prompt.encode() in shown:
+                    break
+                if answer is not None and not typed and prompt.encode() in shown:
                     time.sleep(POLL_S)  # the prompt comes before the program listens
                     os.write(person, answer.encode() + b"\n")
                     typed = True
@@ -136,7 +156,7 @@ class HubMachine:
 
 @contextmanager
 def boot(
-    tree: Path = TREE, *, binds: Sequence[Path] = (), system: Path | None = None, keep: bool = False
+    tree: Path = TREE, *, binds: Sequence[Path] = (), system: Path | None = None, keep: bool = False, suite: str = SUITE
 ) -> Iterator[HubMachine]:
     """A machine with the tree at ``/tree`` and its wheels at ``/wheels``; it is powered off at the end.
 
@@ -145,15 +165,18 @@ def boot(
         binds: More directories, seen there under their own names below ``/mnt``.
         system: What is booted; Debian as it is if None.
         keep: What the machine writes stays in ``system``.
+        suite: Which Debian.
     """
-    mounts = [f"--bind-ro={tree}:/tree", f"--bind-ro={_wheels()}:/wheels"]
+    name = f"bota-hub-{os.getpid()}"
+    mounts = [f"--bind-ro={tree}:/tree", f"--bind-ro={_wheels(suite)}:/wheels"]
     mounts += [f"--bind-ro={path}:/mnt/{path.name}" for path in binds]
     options = ["--quiet", "--register=no", "--keep-unit", "--private-network", "--console=pipe", *mounts]
-    options += [*([] if keep else ["--volatile=overlay"]), f"--machine=bota-hub-{os.getpid()}"]
-    # One at a time: with --keep-unit two would share one tree of control groups, and meet each other's services.
-    with alone(CACHE / "machine.lock"), tempfile.TemporaryFile() as console:
+    options += [*([] if keep else ["--volatile=overlay"]), f"--machine={name}"]
+    command = ["systemd-nspawn", *options, "--directory", str(system or debian(suite)), "--boot"]
+    with _turn(), _cgroups(name) as groups, tempfile.TemporaryFile() as console:
+        join = "".join(f"echo $$ >{group}/cgroup.procs; " for group in groups)
         container = subprocess.Popen(  # noqa: S603 - fixed command
-            ["systemd-nspawn", *options, "--directory", str(system or debian()), "--boot"],  # noqa: S607 - on purpose
+            ["sh", "-c", f'{join}exec "$@"', "sh", *command],  # noqa: S607 - found on PATH on purpose
             stdin=subprocess.DEVNULL,
             stdout=console,
             stderr=subprocess.STDOUT,
@@ -168,6 +191,50 @@ def boot(
             else:
                 os.kill(machine.init, signal.SIGKILL)
             container.wait(100)
+
+
+@contextmanager
+def _cgroups(name: str) -> Iterator[list[Path]]:
+    """Control groups of a machine's own: with --keep-unit it would share ours, and meet other machines' services."""
+    found = []
+    for line in Path("/proc/self/cgroup").read_text().splitlines():
+        _, kind, path = line.split(":", 2)
+        for mount in {"name=systemd": ("systemd",), "": ("unified", ".")}.get(kind, ()):
+            above = CGROUPS / mount / path.lstrip("/")
+            if (above / "cgroup.procs").exists():
+                found.append(above / name)
+                break
+    try:
+        for group in found:
+            group.mkdir(exist_ok=True)
+        yield found
+    finally:
+        for group in found:
+            for each in [*sorted(group.rglob("*/"), reverse=True), group]:
+                with suppress(OSError):  # what still ends in there is not waited for
+                    each.rmdir()
+
+
+@contextmanager
+def _turn() -> Iterator[None]:
+    """Waits until there is a place among the machines that run at a time."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as files:
+        slots = [
+            files.enter_context((CACHE / f"machine{number}.lock").open("w"))
+            for number in range(max(1, (os.cpu_count() or 2) // 2))
+        ]
+        while not any(_took(slot) for slot in slots):
+            time.sleep(POLL_S)
+        yield
+
+
+def _took(slot: IO[str]) -> bool:
+    try:
+        fcntl.flock(slot, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 @contextmanager
@@ -221,29 +288,30 @@ def _below(pid: int) -> Iterator[int]:
         yield from _below(int(child))
 
 
-def debian() -> Path:
+def debian(suite: str = SUITE) -> Path:
     """Debian as it is, made when it is not there yet."""
-    directory = CACHE / SUITE
-    with alone(CACHE / "lock"):
+    directory = CACHE / suite
+    with alone(CACHE / f"{suite}.lock"):
         if not (directory / ".made").exists():
             shutil.rmtree(directory, ignore_errors=True)
-            _must("debootstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", SUITE, str(directory), MIRROR)
+            _must("debootstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", suite, str(directory), MIRROR)
             for name in ("etc", "var"):  # else the first thing that each boot does is to build caches
                 (directory / name / ".updated").touch()
             (directory / ".made").touch()
     return directory
 
 
-def _wheels() -> Path:
-    """Every locked file, as the packages' authors built it."""
-    directory = CACHE / "wheels"
+def _wheels(suite: str) -> Path:
+    """Every locked file for the suite's Python, as the packages' authors built it."""
+    python = PYTHONS[suite]
+    directory = CACHE / f"wheels-{python}"
     locked = [TREE / "scripts" / "locked" / f"{name}.txt" for name in ("run", "sim", "build")]
     key = "\n".join(path.read_text() for path in locked)
-    with alone(CACHE / "lock"):
+    with alone(CACHE / f"{suite}.lock"):
         if not (directory / ".key").exists() or (directory / ".key").read_text() != key:
             for path in locked:
-                options = ["--quiet", "--only-binary=:all:", "--python-version=3.11", "--no-deps", "--require-hashes"]
-                options += [f"--requirement={path}", f"--dest={directory}"]
+                options = ["--quiet", "--only-binary=:all:", f"--python-version={python}", "--no-deps"]
+                options += ["--require-hashes", f"--requirement={path}", f"--dest={directory}"]
                 _must(sys.executable, "-m", "pip", "download", *options)
             (directory / ".key").write_text(key)
     return directory
@@ -265,6 +333,11 @@ def clone(to: Path) -> Path:
 def copy_system(source: Path, to: Path) -> None:
     """A copy of a system, to be booted and changed."""
     _must("cp", "--archive", "--reflink=auto", str(source), str(to))
+
+
+def _goes(*command: str) -> bool:
+    done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)  # noqa: S603 - fixed commands
+    return done.returncode == 0
 
 
 def _must(*command: str) -> None:

@@ -21,7 +21,7 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 _ADAPTER_INTERFACE: Final = "org.bluez.Adapter1"
 _ACCESS_DENIED: Final = "org.freedesktop.DBus.Error.AccessDenied"
 _NO_BUS_REMEDY: Final = "Check with: systemctl status dbus bluetooth; is the gateway's user allowed to talk to BlueZ?"
-_NO_DAEMON_REMEDY: Final = "Start it: systemctl start bluetooth. Missing? apt install bluez."
+_NO_DAEMON_REMEDY: Final = "Start it: sudo systemctl enable --now bluetooth. Missing? sudo apt install bluez."
 _NO_ADAPTER_REMEDY: Final = "Plug one in, or correct radio.adapters; bluetoothctl list shows what BlueZ has."
 
 
