@@ -1,6 +1,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import pairwise
 
 import pytest
 from bleak.exc import BleakDBusError, BleakDeviceNotFoundError
@@ -9,7 +10,7 @@ from structlog.testing import capture_logs
 from bota_gateway.config import RadioSettings
 from bota_gateway.errors import AdapterError, ConnectError, ConnectKind
 from bota_gateway.radio import Adapter, Radio, Sighting
-from bota_gateway.radio.const import CLEANUP_S, CONNECT_HARD_S
+from bota_gateway.radio.const import CLEANUP_S, CONNECT_HARD_S, END_TURN_S
 from support.fake_bleak import FakeAir
 from support.virtual_time import virtual_time
 
@@ -103,6 +104,41 @@ async def test_connects_of_one_adapter_never_overlap() -> None:
         assert air.most_connecting == 1
         assert [line.split()[1] for line in air.told if line.startswith("connect ")] == addresses
         assert clean(radio, air)
+
+
+@virtual_time
+async def test_a_link_is_not_ended_while_another_is_made() -> None:
+    """Nor is one made while another ends: Linux 6.1 loses track of both. Each waits for the other."""
+    air = FakeAir(connect=two_seconds, disconnect=two_seconds)
+    began: dict[str, float] = {}
+    async with radio_on(air) as radio, asyncio.TaskGroup() as tasks:
+        loop = asyncio.get_running_loop()
+        one, two = await sight(radio, air, ONE), await sight(radio, air, TWO)
+        first = tasks.create_task(hold(radio, one, 0.5))
+        second = tasks.create_task(hold(radio, two, 0.5))
+        while not first.done() or not second.done():
+            began |= {what: loop.time() for what in air.told if what not in began}
+            await asyncio.sleep(0.01)
+    order = [f"connect {ONE}", f"connect {TWO}", f"disconnect {ONE}", f"disconnect {TWO}"]
+    waits = [began[after] - began[before] for before, after in pairwise(order)]
+    assert all(wait > 1.9 for wait in waits), waits
+
+
+@virtual_time
+async def test_a_link_does_not_wait_long_for_a_connect_that_hangs() -> None:
+    """A held recorder is invisible to its owner's phone, so a connect to one that has left does not keep it."""
+    air = FakeAir()
+    async with radio_on(air) as radio, asyncio.TaskGroup() as tasks:
+        one, two = await sight(radio, air, ONE), await sight(radio, air, TWO)
+        held = tasks.create_task(hold(radio, one, 1))
+        await asyncio.sleep(0.5)
+        air.connect = hang
+        gone = tasks.create_task(hold(radio, two, 1))
+        await asyncio.sleep(0.5 + END_TURN_S - 0.1)
+        assert not held.done()
+        await asyncio.sleep(0.2)
+        assert held.done()
+        gone.cancel()
 
 
 @virtual_time

@@ -68,15 +68,17 @@ class Connector:
             backend=station.adapter.client_backend,
         )
         station.links.add(link)
+        turn = None  # until it is open this connect has it
         try:
             try:
                 await link.open()
             except BACKEND_FAILURES as error:
                 raise await self._connect_error(sighting, station, error) from error
             self._refresher.connected(link.address)
+            turn = station.connecting
             yield link
         finally:
-            await link.close()
+            await link.close(turn)
             station.let_go(link)
 
     async def _settle(self, link: Link, sighting: Sighting, station: Station) -> None:

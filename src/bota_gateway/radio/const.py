@@ -126,6 +126,12 @@ CONNECT_HARD_S: Final = CONNECT_S + CLEANUP_S
 DISCONNECT_S: Final = 12.0
 """bleak waits up to 10 s for BlueZ to report the disconnect; a dead bluetoothd never answers."""
 
+END_TURN_S: Final = 5.0
+"""How long a link's end waits for a connect on the same adapter. Linux 6.1 that is told to end one link while it makes
+another overlooks that the other is there, gives it up after 4 s ("Opcode 0x200e failed: -16"), and from then on ends no
+link of that adapter at all (seen with 6.1.0-50 in ``scripts/vm``). A connect that takes longer is one to a recorder
+that is not heard, which does no harm."""
+
 MTU_DEFAULT: Final = 23
 """ATT MTU before negotiation (Bluetooth Core 5.4, Vol 3, F 3.2.8)."""
 

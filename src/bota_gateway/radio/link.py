@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any, Final, TypeVar
 
 import structlog
@@ -23,6 +23,7 @@ from bota_gateway.radio.const import (
     CONNECT_HARD_S,
     CONNECT_S,
     DISCONNECT_S,
+    END_TURN_S,
     GATT_S,
     MTU_DEFAULT,
     MTU_POLL_S,
@@ -190,10 +191,15 @@ class Link:
         if self.lost.is_set():
             raise BleakError("disconnected right after connecting")
 
-    async def close(self) -> None:
-        """End the link, in bounded time and even when cancelled. Never raises but for cancellation."""
+    async def close(self, turn: asyncio.Lock | None = None) -> None:
+        """End the link, in bounded time and even when cancelled. Never raises but for cancellation.
+
+        Args:
+            turn: Held by whoever connects on this adapter; the end waits for it, though not for long. None where this
+                one's connect still holds it.
+        """
         self._closing = True
-        await uninterrupted(self._disconnect())
+        await uninterrupted(self._disconnect(turn))
 
     def end(self) -> None:
         """Its adapter is gone, or bluetoothd: whoever waits for something of this link learns that it is lost."""
@@ -209,11 +215,16 @@ class Link:
                 return
             await asyncio.sleep(MTU_POLL_S)
 
-    async def _disconnect(self) -> None:
-        try:
-            await bounded(self._client.disconnect(), limit=DISCONNECT_S)
-        except BACKEND_FAILURES as error:
-            log.warning("link_close_failed", address=self.address, adapter=self.adapter, reason=describe(error))
+    async def _disconnect(self, turn: asyncio.Lock | None) -> None:
+        async with AsyncExitStack() as held:
+            if turn is not None and not self.lost.is_set():
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(END_TURN_S):
+                        await held.enter_async_context(turn)
+            try:
+                await bounded(self._client.disconnect(), limit=DISCONNECT_S)
+            except BACKEND_FAILURES as error:
+                log.warning("link_close_failed", address=self.address, adapter=self.adapter, reason=describe(error))
         self._on_lost()
 
     def _on_lost(self) -> None:
