@@ -6,8 +6,11 @@ BEFORE = """\
 # The gateway on real BlueZ and systemd
 
 `scripts/vm` boots Debian 12 with its stock kernel in QEMU, installs the gateway there with `scripts/install`, and plays
-the scenarios below, one after another. `scripts/vm NAME...` plays some, `--list` names them; it exits with 0 only if
-all went well. The table comes last; the guest's whole journal stays in `.cache/vm/run/journal.log`.
+the scenarios below: in several machines at once (`--jobs`), each of which takes the next scenario when it has done with
+one, begins with `install`, and ends before the judge. A scenario that fails is followed by a new machine, so that
+nothing of it is left. `scripts/vm NAME...` plays some, a name given twice is played twice, `--list` names them. It
+exits with 0 only if all went well. The table comes last; each machine's whole journal stays in
+`.cache/vm/run/NUMBER/journal.log`. `VM_SUITE=trixie scripts/vm` does the same with Debian 13.
 
 | Real, in the guest | Simulated, on this side |
 |---|---|
@@ -26,8 +29,9 @@ is made anew, step by step, when its inputs change.
 """
 
 AFTER = """
-A power cut is a killed QEMU: what the guest had not flushed is lost with its memory, and so is most of what its disk
-held in a cache, because the tables of the disk's overlay are written at flushes only.
+A power cut is a killed QEMU: what the guest had in memory is lost, also what programs had written and the kernel had
+not yet. `power-cut-control` shows that this is felt: a spool that does not wait for its disk loses what it had said.
+What a disk still had in a cache of its own is not lost here, but for what needed a table of the overlay to be written.
 
 No real radio is in this: no interference, no adapter's own limits and faults, none of its power problems.
 """

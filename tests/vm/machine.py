@@ -36,7 +36,7 @@ class Machine:
 
     Args:
         image: What scripts/vm-image built.
-        work: An empty directory for sockets, the disk's overlay and logs.
+        work: A directory for sockets, the disk's overlay and logs; made if it is not there.
         ports: Ports of this machine's loopback that the guest finds on its own.
         accelerator: ``tcg`` or ``kvm``.
     """
@@ -44,6 +44,7 @@ class Machine:
     def __init__(self, image: Path, work: Path, *, ports: Sequence[int], accelerator: str) -> None:
         self._image = image.resolve()
         self.work = work.resolve()
+        self.work.mkdir(parents=True, exist_ok=True)
         self._ports = ports
         self._accelerator = accelerator
         self._qemu: asyncio.subprocess.Process | None = None
@@ -186,7 +187,7 @@ class Machine:
         """Make a file in the guest."""
         await self.run(
             f"mkdir -p $(dirname {path}) && printf %s {shlex.quote(text)} >{path}.new && chmod {mode} {path}.new"
-            f" && mv {path}.new {path}"
+            f" && mv {path}.new {path} && sync -f {path}"
         )
 
     async def ask_gateway(self, question: str, socket: str = "/run/bota-gateway/status.sock", **more: object) -> Any:

@@ -20,7 +20,7 @@ SHOWN = 5
 
 async def custody(scene: Scene) -> str:
     """After all that: spool, cloud and log of the hub are put before the judge of custody, who must find nothing."""
-    await scene.gateway()
+    await scene.gateway(**scene.config)  # whatever it was
     await scene.machine.run("systemctl stop bota-gateway")
     packed = await scene.machine.run("tar -C /var/lib -cz bota-gateway | base64 -w 0")
     with tempfile.TemporaryDirectory() as directory:

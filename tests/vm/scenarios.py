@@ -25,6 +25,7 @@ def _of(play: Play) -> Scenario:
 
 
 PLAYS: tuple[Play, ...] = (
+    *play_links.PLAYS_FIRST,
     *play_links.PLAYS,
     *play_bluez.PLAYS,
     *play_daemon.PLAYS,
@@ -33,3 +34,10 @@ PLAYS: tuple[Play, ...] = (
     *play_custody.PLAYS,
 )
 SCENARIOS = [_of(play) for play in PLAYS]
+_LONGEST = (play_power.rebooted, play_power.power_cut, play_links.ten_recorders, play_daemon.hung)
+LONGEST = [one for one in SCENARIOS if one.play in _LONGEST]
+"""Begun before all others, so that no machine is at one of them when the others have nothing left to do."""
+FIRST = [one for one in SCENARIOS if one.play in play_links.PLAYS_FIRST]
+"""What every machine begins with."""
+LAST = [one for one in SCENARIOS if one.play in play_custody.PLAYS]
+"""What every machine ends with."""

@@ -11,6 +11,7 @@ from typing import Any
 from bumble.transport.common import Transport
 from bumble.transport.unix import open_unix_client_transport
 
+from bota_gateway.model import Custody
 from bota_gateway.sim.cloud import CloudOptions, EmulatedCloud
 from bota_gateway.sim.options import StoredRecording
 from bota_gateway.sim.recorder import SimRecorder
@@ -35,6 +36,10 @@ ADDRESSES = {"hub": "B0:7A:00:00:00:01", "spare": "B0:7A:00:00:00:02"}
 """Public addresses of the adapters."""
 SERIALS = 99
 """Recorders that the cloud knows; more than all scenarios use."""
+INTERVAL_S = 60
+"""Between visits: longer than a recorder that has left counts as present (``PRESENT_S`` of radio/), so that nobody
+waits for connects to those of earlier scenarios."""
+SPOOL = "/var/lib/bota-gateway"
 PATIENCE_S = 240.0
 """For all recordings of a scenario to come home; a guest is 12 to 19 times slower than this machine."""
 
@@ -49,17 +54,16 @@ profile = "e"
 
 [spool]
 min_free_bytes = 67108864
+directory = "{spool}"
 
 [visits]
-interval_s = 10
+interval_s = {interval_s}
 shortest_s = 5
-longest_s = 20
+longest_s = {interval_s}
 linger_s = 20
 
 [radio]
-max_links = {max_links}
 notify = "{notify}"
-{radio_more}
 """
 
 
@@ -122,6 +126,7 @@ class Scene:
         transport = await open_unix_client_transport(str(self.machine.port(name)))
         self._transports[name] = transport
         self.air.attach(name, transport, public_address=ADDRESSES[name])
+        transport.source.terminated.add_done_callback(lambda _: self._went_off(name, transport))
         await self.machine.run(f"systemctl start vm-adapter@{name}")
 
     async def unplug(self, name: str) -> None:
@@ -129,14 +134,19 @@ class Scene:
         await self.machine.run(f"systemctl stop vm-adapter@{name}")
         await self.forget_adapter(name)
 
+    def _went_off(self, name: str, transport: Transport) -> None:
+        """The machine is off, and its adapter with it."""
+        if self._transports.get(name) is transport:
+            self.air.remove(name)
+
     async def forget_adapter(self, name: str) -> None:
         """Take the controller of an adapter that is gone off the air."""
         self.air.remove(name)
         await self._transports.pop(name).close()
 
-    async def gateway(self, *, max_links: int = 3, notify: str = "auto", radio_more: str = "") -> None:
+    async def gateway(self, *, interval_s: int = INTERVAL_S, notify: str = "auto", spool: str = SPOOL) -> None:
         """The gateway runs with this configuration when this returns; one that does already is left alone."""
-        config = {"max_links": max_links, "notify": notify, "radio_more": radio_more}
+        config = {"interval_s": interval_s, "notify": notify, "spool": spool}
         state = await self.machine.run("systemctl is-active bota-gateway", check=False)
         if config == self.config and state.strip() == "active":
             return
@@ -171,13 +181,13 @@ class Scene:
         words = said.split()
         return dict(zip(words[1::2], words[::2], strict=True))
 
-    async def states(self) -> dict[str, set[str]]:
-        """Custody states of this scenario's recordings, by serial."""
-        found: dict[str, set[str]] = {}
-        for row in await self.machine.ask_gateway("recordings") or []:
-            if (row["serial"], row["file_id"]) in self.held:
-                found.setdefault(row["serial"], set()).add(row["state"])
-        return found
+    async def states(self) -> dict[tuple[str, str], Custody] | None:
+        """Custody states of this scenario's recordings, by serial and file id; None while the gateway says nothing."""
+        rows = await self.machine.ask_gateway("recordings")
+        if rows is None:
+            return None
+        found = {(row["serial"], row["file_id"]): Custody(row["state"]) for row in rows}
+        return {key: state for key, state in found.items() if key in self.held}
 
     def lines(self) -> list[Line]:
         """What the journal got in this scenario."""
@@ -270,19 +280,6 @@ class Scene:
             await recorder.stop()
         self.on_air, self.held = [], {}
         self.mark = self.machine.journal.mark()
-
-    async def start_over(self) -> None:
-        """After a failure: nothing of it is left for the next scenario."""
-        await self.machine.run(
-            "systemctl kill -s KILL bota-gateway; systemctl stop bota-gateway; systemctl stop bluetooth;"
-            " rm -rf /var/lib/bota-gateway/* /var/lib/bluetooth/*; rfkill unblock all; systemctl start bluetooth",
-            check=False,
-        )
-        self.config, self.made = {}, []
-        self.cloud.recordings.clear()
-        for name in list(self._transports):
-            await self.unplug(name)
-        await self.plug("hub")
 
 
 def _serial(number: int) -> str:
