@@ -57,7 +57,7 @@ async def test_recorders_come_on_the_air_and_stop_when_asked(number: signal.Sign
     async with program(
         "sim", "recorder", "--transport", f"virtual:{where}", "--recorders", "3", "--bytes", "99"
     ) as sim:
-        assert await sim.line("on the air") == f"3 recorders are on the air; the adapter is at {where}"
+        assert await sim.line("on the air") == f"recorders on the air: 3; the adapter is at {where}"
         sim.signal(number)
         assert await sim.end() == 0
     assert sim.lines[1:] == []

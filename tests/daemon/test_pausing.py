@@ -64,7 +64,7 @@ async def test_paused_uploads_let_recordings_come_in_and_wait(tmp_path: Path) ->
 
 
 async def test_pausing_twice_and_resuming_what_runs_is_harmless(tmp_path: Path) -> None:
-    """A second word changes nothing; the time of the first stays."""
+    """A second word changes nothing, and is not told; the time of the first stays."""
     async with World.open(tmp_path) as world, world.gateway() as running:
         await running.ask("resume", "uploads")
         await running.ask("pause", "uploads")
@@ -72,6 +72,9 @@ async def test_pausing_twice_and_resuming_what_runs_is_harmless(tmp_path: Path) 
         await asyncio.sleep(60)
         await running.ask("pause", "uploads")
         assert running.gateway.paused == since
+        await running.ask("resume")
+        told = (await running.ask("tail", "--no-follow")).out
+        assert (told.count("somebody paused it"), told.count("works again")) == (1, 1)
 
 
 async def test_only_what_can_rest_can_be_paused(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Exactly one cloud recording per capture, whatever happens to the call that makes it."""
 
+import asyncio
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,13 +19,15 @@ from bota_gateway.sim.cloud.faults import (
     LostBeforeCommit,
     OversizedBody,
     Redirect,
+    Slow,
     Stall,
     Status,
     TruncatedAnswer,
 )
 from bota_gateway.sim.cloud.world import Recording as CloudRecording
 from bota_gateway.upload.describe import CAPTURE_KEY, capture_key, idempotency_key, new_recording
-from support.uploading import SERIAL, hub, second_hub
+from support.spooling import entry, pull
+from support.uploading import SERIAL, hub, second_hub, speech
 
 pytestmark = pytest.mark.virtual_time
 CREATE = "POST /recordings"
@@ -196,6 +199,22 @@ async def test_two_hubs_make_one_recording(tmp_path: Path) -> None:
             assert (await second.spool.recording(mine.id)).verified
         await first.assert_stored_once()
         assert first.cloud.counters.calls["PUT s3"] == 2
+
+
+async def test_two_rows_of_one_capture_are_created_one_at_a_time(tmp_path: Path) -> None:
+    """The row that was listed first, and so goes first, is captured while the other one is under way already."""
+    async with hub(tmp_path, settings={"look_before_create": False}) as it:
+        await it.spool.note_recorder(SERIAL, address="C0:FF:EE:00:00:01", name="Bota Pin", rssi=-50)
+        (first,) = await it.spool.reconcile(SERIAL, [entry(1, started_at=0)], complete=False)
+        (second,) = await it.spool.reconcile(SERIAL, [entry(1, started_at=1_790_000_000)], complete=False)
+        it.cloud.faults.add("GET /devices/{id}", Slow(delay_s=30))
+        await pull(it.spool, second, speech(), binding=it.binding())
+        async with it.running():
+            await asyncio.sleep(5)
+            await pull(it.spool, first, speech(), binding=it.binding())
+            await asyncio.sleep(600)
+        assert [row.state for row in await it.spool.recordings()] == [Custody.STORED, Custody.STORED]
+        assert len(it.cloud.recordings) == 1
 
 
 async def test_a_list_that_can_t_be_walked_stops_no_upload(tmp_path: Path) -> None:

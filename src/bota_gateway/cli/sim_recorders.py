@@ -91,7 +91,7 @@ async def serve_virtual(
                 radio, serial=serial, recordings=_stored(serial, held), options=options, faults=wrongs
             )
             await stack.enter_async_context(recorder)
-        on_the_air = f"{len(serials)} recorders are on the air; the adapter is at {where}"
+        on_the_air = f"recorders on the air: {len(serials)}; the adapter is at {where}"
         await offer_adapter(radio, where, ready=lambda: click.echo(on_the_air))
 
 

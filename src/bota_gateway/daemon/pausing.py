@@ -34,15 +34,19 @@ class Pausing:
 
     async def pause(self, part: str) -> None:
         """Let a part rest; durable when this returns."""
+        was_paused = part in self._since
         await self._spool.pause(part)
         await self._follow()
-        log.info("part_paused", part=part)
+        if not was_paused:
+            log.info("part_paused", part=part)
 
     async def resume(self, part: str) -> None:
         """Let it work again; durable when this returns."""
+        was_paused = part in self._since
         await self._spool.resume(part)
         await self._follow()
-        log.info("part_resumed", part=part)
+        if was_paused:
+            log.info("part_resumed", part=part)
 
     async def obeying(self, part: str, run: Callable[[], Awaitable[None]]) -> None:
         """Run ``run`` while the part is not paused; give back when it ends by itself.
