@@ -424,10 +424,31 @@ _RETRY = {
 }
 
 
+def _constants() -> dict[str, str]:
+    """Texts that modules give a name in capitals; of a name that stands for several, none."""
+    found: dict[str, set[str]] = {}
+    for path in (ROOT / "src" / "bota_gateway").rglob("*.py"):
+        for node in ast.parse(path.read_text("utf-8")).body:
+            match node:
+                case (
+                    ast.Assign(targets=[ast.Name(id=name)], value=ast.Constant(value=str(text)))
+                    | ast.AnnAssign(target=ast.Name(id=name), value=ast.Constant(value=str(text)))
+                ) if name.isupper():
+                    found.setdefault(name, set()).add(text)
+                case _:
+                    continue
+    return {name: texts.pop() for name, texts in found.items() if len(texts) == 1}
+
+
+CONSTANTS = _constants()
+
+
 def _template(node: ast.expr | None) -> str:
     match node:
         case ast.Constant(value=str(text)):
             return text
+        case ast.Name(id=name) | ast.FormattedValue(value=ast.Name(id=name)) if name in CONSTANTS:
+            return CONSTANTS[name]
         case ast.JoinedStr():
             return "".join(_template(part) for part in node.values)
         case ast.FormattedValue():

@@ -5,8 +5,13 @@ from pathlib import Path
 import pytest
 
 import bota_gateway
+from bota_gateway.config import Settings
+from bota_gateway.config_loading import api_key
+from bota_gateway.errors import ConfigError
+from bota_gateway.radio.classify import PERMISSION_ADVICE
 from bota_gateway.spool.receiving import TOLD
 from bota_gateway.status.catalogue import BY_NAME, LEVELS, Event
+from bota_gateway.status.remedies import remedy
 from bota_gateway.status.words import sentence
 
 SOURCES = sorted(Path(bota_gateway.__file__).parent.rglob("*.py"))
@@ -70,3 +75,11 @@ def test_what_always_alarms_says_what_to_do(event: Event) -> None:
     """Whoever is alarmed needs the next step, or the word that the gateway helps itself."""
     if {"debug", "info"}.isdisjoint(event.levels):
         assert event.todo != "Nothing."
+
+
+def test_a_remedy_is_the_one_that_its_error_brings() -> None:
+    """Where only the code is kept the same is said as where the error is at hand, with names of settings filled in."""
+    with pytest.raises(ConfigError) as failed:
+        api_key(Settings(), {})
+    assert remedy(failed.value.error_code) == failed.value.next_step
+    assert remedy("radio_not_allowed") == PERMISSION_ADVICE
