@@ -6,12 +6,16 @@ A type lives here only when two rooms need it; what one room needs stays in that
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 WallClock = Callable[[], float]
 """Returns Unix seconds, UTC. Rooms are given one instead of reading the clock, so that tests can turn it.
 
 Durations and deadlines use the event loop's monotonic time, which jumps of the wall clock do not touch.
 """
+
+FIRST_SET: Final = 1_420_070_400
+"""Start of 2015, years before the first recorder or gateway: a clock that says less was not set."""
 
 
 class Custody(StrEnum):

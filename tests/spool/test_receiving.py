@@ -7,6 +7,8 @@ from bota_gateway.errors import SpoolError
 from bota_gateway.model import Custody
 from bota_gateway.spool import Spool
 from bota_gateway.spool.const import AUDIO_ROW_BYTES
+from bota_gateway.spool.custody import Step
+from bota_gateway.spool.database import Moment
 from support.spooling import BOUND, TurnableClock, bring_to, entry, happened, meet, noise, pull, sha256
 
 
@@ -131,6 +133,23 @@ async def test_a_cancelled_capture_still_agrees_with_the_disk(spool: Spool) -> N
         await task
     assert (await spool.recording(row.id)).state is Custody.CAPTURED
     assert spool.receiving_bytes() == {}
+
+
+async def test_a_transfer_that_was_given_up_writes_nothing_into_the_next_one(spool: Spool) -> None:
+    """Bytes that wait for their turn while the recording is begun anew belong to nobody any more."""
+    row = await bring_to(spool, Custody.RECEIVING)
+    late: list[asyncio.Task[None]] = []
+
+    def while_begun_anew(step: Step, _moment: Moment) -> None:
+        if step is Step.BEGIN_RECEIVING and not late:
+            late.append(asyncio.create_task(spool.store_audio(row.id, bytes(AUDIO_ROW_BYTES))))
+
+    spool._db._probe = while_begun_anew
+    await spool.begin_receiving(row.id)
+    with pytest.raises(SpoolError) as refused:
+        await late[0]
+    assert refused.value.error_code == "spool_bad_transition"
+    assert (await spool._db.read("SELECT count(*) FROM audio"))[0][0] == 0
 
 
 async def test_a_transaction_cancelled_twice_still_ends_first(spool: Spool) -> None:

@@ -62,8 +62,5 @@ URL_MARGIN_OF_LIFETIME: Final = 0.25
 """A kept URL is used again only if it lives this much longer: 5 minutes, or a quarter of a shorter lifetime. S3 judges
 the expiry when a request begins, so the transfer itself needs no margin."""
 
-EARLIEST_START: Final = 1_420_070_400
-"""Start of 2015, years before the first recorder: one that says it recorded earlier has a clock that was not set."""
-
 MAX_HEADERS: Final = 32
 """Most headers taken over from an upload-url answer; real ones carry one or two."""

@@ -11,8 +11,8 @@ from typing import Any, Final
 import structlog
 
 from bota_gateway.cloud.answers import CloudRecording
-from bota_gateway.cloud.const import EARLIEST_START
 from bota_gateway.config import Profile
+from bota_gateway.model import FIRST_SET
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -32,7 +32,7 @@ class NewRecording:
     @property
     def start_is_known(self) -> bool:
         """A recorder whose clock began at 0 when it was switched on knows as little as one that says 0."""
-        return self.started_at >= EARLIEST_START
+        return self.started_at >= FIRST_SET
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,9 +3,9 @@
 import itertools
 from collections.abc import Iterator, Sequence
 
-from bota_gateway.model import Recording, TimelineEntry
+from bota_gateway.model import FIRST_SET, Recording, TimelineEntry
 from bota_gateway.spool import Happened
-from bota_gateway.status.words import FIRST_SET, minute, rate, size
+from bota_gateway.status.words import minute, rate, size
 
 
 def times(recording: Recording, entries: Sequence[TimelineEntry]) -> dict[str, float]:

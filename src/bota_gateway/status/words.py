@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from bota_gateway.model import FIRST_SET
+
 MISSING = "-"
 """What is not known is a dash everywhere."""
 _UNITS = ("B", "kB", "MB", "GB", "TB")
-FIRST_SET = 1_420_070_400
-"""Start of 2015, before there was a recorder or a gateway: a clock that says less was not set."""
 _HALF_A_YEAR_S = 182 * 86_400
 """Within this a day without its year is not mistaken; ``ls -l`` does the same."""
 
