@@ -133,8 +133,10 @@ def _unknown_keys(table: Mapping[str, Mapping[str, object]]) -> Iterator[str]:
 
 def _unknown_variables(environ: Mapping[str, str]) -> Iterator[str]:
     known = [f"{ENV_PREFIX}{section}__{key}".upper() for section, key in keys()]
+    sections = tuple(f"{ENV_PREFIX}{section}_".upper() for section in Settings.model_fields)
     for name in environ:
-        if name.upper().startswith(ENV_PREFIX) and "__" in name and name.upper() not in known:
+        is_meant = name.upper().startswith(sections) or (name.upper().startswith(ENV_PREFIX) and "__" in name)
+        if is_meant and name.upper() not in known:
             yield f"environment variable {name}{_nearest(name.upper(), known)}"
 
 

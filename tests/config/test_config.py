@@ -57,10 +57,11 @@ def test_an_unknown_key_is_named_with_the_nearest_known_one(
         assert f"did you mean {nearest}?" in refused.value.message
 
 
-def test_an_unknown_environment_variable_is_named_with_the_nearest_known_one() -> None:
-    """A misspelt variable would be ignored in silence otherwise."""
+@pytest.mark.parametrize("name", ["BOTA_GATEWAY_CLUOD__API_KEY", "BOTA_GATEWAY_CLOUD_API_KEY"])
+def test_an_unknown_environment_variable_is_named_with_the_nearest_known_one(name: str) -> None:
+    """A misspelt variable, or one with a single underscore, would be ignored in silence otherwise."""
     with pytest.raises(ConfigError, match="did you mean BOTA_GATEWAY_CLOUD__API_KEY"):
-        config_loading.load(None, {"BOTA_GATEWAY_CLUOD__API_KEY": KEY})
+        config_loading.load(None, {name: KEY})
 
 
 @pytest.mark.parametrize("name", ["RADIO__ADAPTERS", "RECORDERS__MAP", "CLOUD"])
