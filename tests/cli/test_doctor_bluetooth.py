@@ -73,8 +73,9 @@ async def test_no_adapter(hub: Patient, bluez: FakeBlueZ) -> None:
     bluez.objects.clear()
     assert await hub.codes(Adapters) == ["adapter_none"]
     bluez.die()
+    assert await hub.codes(Bluetoothd) == ["bluetoothd_down"]
     shutil.rmtree(hub.sys.root / "class")
-    assert await hub.codes(Adapters) == ["adapter_none"]
+    assert await hub.codes(Adapters, Bluetoothd) == ["adapter_none", "bluetoothd_without_controller"]
 
 
 async def test_an_adapter_that_bluez_can_t_tell_of(hub: Patient, bluez: FakeBlueZ) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import bota_gateway
+from bota_gateway.daemon.supervise import PROVEN_S
 from bota_gateway.errors import SpoolLockedError, SpoolTooNewError
 from bota_gateway.model import Custody
 from bota_gateway.radio.const import SCAN_STOP_S, SILENT_S
@@ -182,6 +183,7 @@ async def test_a_part_that_crashes_is_told_and_comes_back(tmp_path: Path, monkey
             assert [problem["part"] for problem in answer["problems"]] == ["registrar"]
             assert "ZeroDivisionError" in answer["problems"][0]["message"]
             await running.all_in(Custody.CONFIRMED)
+            await asyncio.sleep(PROVEN_S)  # until then it may be down again at once
             assert (await told(running, "status"))["health"] == "ok"
         assert not pin.recordings
         assert "part_restarted" in world.log.getvalue()

@@ -99,7 +99,10 @@ class Gateway:
     @property
     def failing(self) -> dict[str, Down | ScanTrouble]:
         """What is down, why and until when: parts of the daemon, and adapters that do not scan, hear or open."""
-        return {**self._down, **(self._radio.troubles if self._radio else {})}
+        down: dict[str, Down | ScanTrouble] = dict(self._down)
+        if self._radio_scans():  # that it runs again needs no more proof
+            down.pop("radio", None)
+        return {**down, **(self._radio.troubles if self._radio else {})}
 
     @property
     def adapters(self) -> list[AdapterState]:
@@ -273,7 +276,10 @@ class Gateway:
 
     def _radio_is_known(self) -> bool:
         """Whether the radio scans, or has said why not."""
-        scanners = self._radio.scanners.values() if self._radio else ()
         troubles = self.failing.keys() - self._down.keys()
         silent = "radio" in self._down or "radio" in self.paused
-        return silent or bool(troubles) or any(scanner.counters.starts for scanner in scanners)
+        return silent or bool(troubles) or self._radio_scans()
+
+    def _radio_scans(self) -> bool:
+        scanners = self._radio.scanners.values() if self._radio else ()
+        return any(scanner.counters.starts for scanner in scanners)

@@ -15,6 +15,9 @@ FIRST_RESTART_S = 1.0
 """A part that fails once is back at once: most causes pass by themselves."""
 LONGEST_RESTART_S = 60.0
 """A part that keeps failing is tried every minute: a technician who mends the cause should not wait longer."""
+PROVEN_S = 30.0
+"""A part that failed counts as down until it has run this long: to fail again may take it 25 s, where BlueZ can't start
+and D-Bus waits for it, and all that time nothing is well."""
 SETTLED_S = 300.0
 """A part that ran this long has recovered: the next failure starts again with the shortest wait."""
 
@@ -34,7 +37,7 @@ async def keep_running(part: str, run: Callable[[], Awaitable[None]], failing: d
     Args:
         part: Its name, for the log.
         run: Starts the part afresh at each call.
-        failing: Says why and until when the part is down; status reads it.
+        failing: Says why the part is down, and when it is or was tried again; status reads it.
 
     Raises:
         SpoolCorruptError: the spool is damaged: only a new start can deal with that.
@@ -43,8 +46,11 @@ async def keep_running(part: str, run: Callable[[], Awaitable[None]], failing: d
     wait = FIRST_RESTART_S
     while True:
         began = loop.time()
-        failing.pop(part, None)
-        failure = await _outcome(part, run)
+        proof = loop.call_later(PROVEN_S, failing.pop, part, None)
+        try:
+            failure = await _outcome(part, run)
+        finally:
+            proof.cancel()
         if loop.time() - began > SETTLED_S:
             wait = FIRST_RESTART_S
         down = failing[part] = Down(_as_gateway_error(part, failure), loop.time() + wait)

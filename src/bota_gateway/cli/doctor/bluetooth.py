@@ -113,6 +113,7 @@ class Bluetoothd(Check):
         'Set radio.notify = "signal", or install a newer BlueZ.',
     )
     KEEPS_OUT = not_checked("does not talk to this user", "Look as root: sudo bota-gateway doctor")
+    WITHOUT_CONTROLLER = not_checked("does not start while the kernel has no controller: see adapter")
     WITHOUT_BLUEZ = not_checked("radio.adapters names only what BlueZ does not drive")
 
     async def look(self, facts: Facts) -> AsyncGenerator[Finding, None]:
@@ -122,7 +123,12 @@ class Bluetoothd(Check):
             return
         known = await facts.bluez()
         if isinstance(known, AdapterError):
-            yield (self.KEEPS_OUT if known.error_code == NOT_ALLOWED else self.DOWN).of(known)
+            if known.error_code == NOT_ALLOWED:
+                yield self.KEEPS_OUT.of(known)
+            elif await in_thread(lambda: controllers(facts.hub.sys_root)):
+                yield self.DOWN.of(known)
+            else:  # a condition of bluetooth.service: starting it would do nothing, and say nothing
+                yield self.WITHOUT_CONTROLLER()
             return
         version = await bluez_version()
         said = "of unknown version" if version is None else f"{version[0]}.{version[1]}"
