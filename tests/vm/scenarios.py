@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from vm import play_bluez, play_custody, play_daemon, play_links, play_power
+from vm import play_bluez, play_custody, play_daemon, play_install, play_links, play_power
 from vm.scene import Scene
 
 Play = Callable[[Scene], Awaitable[str]]
@@ -30,6 +30,7 @@ PLAYS: tuple[Play, ...] = (
     *play_bluez.PLAYS,
     *play_daemon.PLAYS,
     *play_power.PLAYS,
+    *play_install.PLAYS,
     *play_links.PLAYS_WITH_OTHER_SETTINGS,
     *play_custody.PLAYS,
 )
