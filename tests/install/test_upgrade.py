@@ -62,16 +62,18 @@ def refused(hub: HubMachine, *command: str) -> str:
 
 
 def test_an_upgrade_keeps_configuration_and_spool(next_version: NextVersion) -> None:
-    """It has to be asked for, must like the configuration, and leaves neither the old program nor the spool's copy."""
+    """It has to be asked for, must like the configuration, and leaves neither the old program nor the spool's copy.
+
+    Nobody needs to look on: it goes on when the terminal that it was begun on goes away.
+    """
     with next_version(NEWER_SCHEMA, schema=MORE) as hub:
         assert "scripts/install --upgrade" in refused(hub, *(word for word in UPGRADE if word != "--upgrade"))
         hub.write("/etc/bota-gateway/config.toml", "[radio]\nmax_link = 3\n")
         assert "did you mean radio.max_links?" in refused(hub, *UPGRADE)
         hub.write("/etc/bota-gateway/config.toml", "# mine\n")
-        said = hub.run(*UPGRADE)
-        assert version(hub).startswith("9.")
-        assert "copying the spool" in said.output
-        assert f"bota-gateway {version(hub)} runs" in said.output
+        cut_off = hub.dialogue(*UPGRADE[:-1], "60", prompt="starting the service", answer=None)
+        assert version(hub).startswith("9."), hub.journal()
+        assert "copying the spool" in cut_off.output
         assert "9." in hub.read("bota-gateway", "--version")
         assert hub.shows("ActiveState") == "active"
         assert hub.read("cat", "/etc/bota-gateway/config.toml") == "# mine"
@@ -130,6 +132,19 @@ def test_a_newer_schema_is_taken_back_together_with_its_version(next_version: Ne
         hub.run("systemctl", "stop", "bota-gateway")
         assert digest(hub) == before
         assert hub.run("sh", "-c", "ls -d /var/lib/bota-gateway/before-*", check=False).code != 0
+
+
+def test_a_program_that_can_not_start_any_more_is_replaced(next_version: NextVersion) -> None:
+    """Where Debian itself was upgraded, its new Python can't run what was installed for the old one."""
+    with next_version() as hub:
+        hub.run("ln", "-sfn", "/bin/false", f"/opt/bota-gateway/versions/{version(hub)}/bin/python3")
+        hub.run("systemctl", "restart", "bota-gateway", check=False)
+        before = hub.read("stat", "--format=%i", "/var/lib/bota-gateway/spool.db")
+        said = hub.run(*UPGRADE[:-1], "60")
+        assert version(hub).startswith("9.")
+        assert f"bota-gateway {version(hub)} runs" in said.output
+        assert hub.shows("ActiveState") == "active"
+        assert hub.read("stat", "--format=%i", "/var/lib/bota-gateway/spool.db") == before
 
 
 def test_a_full_disk_stops_an_upgrade_before_it_changes_anything(next_version: NextVersion) -> None:
