@@ -25,8 +25,10 @@ from bota_gateway import config, errors
 from bota_gateway.cli.doctor.cases import HINDRANCES
 from bota_gateway.cli.doctor.examination import CHECKS
 from bota_gateway.cli.main import cli
+from bota_gateway.cloud.api import REFUSALS
 from bota_gateway.model import Custody
 from bota_gateway.protocol.errors_on_wire import WIRE_ERRORS, transfer_code
+from bota_gateway.radio.classify import RULES
 from bota_gateway.sim import faults as recorder_faults
 from bota_gateway.sim.cloud import faults as cloud_faults
 from bota_gateway.spool import custody
@@ -351,8 +353,17 @@ def _codes() -> Iterator[tuple[str, str, str]]:
         for node in ast.walk(module):
             if isinstance(node, ast.Call):
                 yield from _code_of_call(node, said)
+    yield from _codes_of_tables()
+
+
+def _codes_of_tables() -> Iterator[tuple[str, str, str]]:
     for wire_code, line in WIRE_ERRORS.items():
         yield transfer_code(wire_code), line.meaning, _RETRY[line.retry]
+    for status, (code, remedy) in REFUSALS.items():
+        yield code, f"The API answers {status}.", remedy
+    for kind, rule in RULES.items():
+        code = errors.ConnectError("", kind=kind).error_code
+        yield code, f"A recorder could not be connected: {kind.replace('_', ' ')}.", rule.advice
     for thing in vars(errors).values():
         if isinstance(thing, type) and issubclass(thing, errors.GatewayError):
             yield thing.code, str(thing.__doc__).partition("\n")[0], thing.remedy

@@ -161,7 +161,7 @@ class LinkLostError(RadioError):
     """The link ended while something was under way."""
 
     code = "radio_link_lost"
-    remedy = "Nothing to do: the recorder keeps its recordings and is visited again."
+    remedy = "Nothing to do: the recorder keeps its recordings and is visited again. If it stays, bring it nearer."
 
 
 class GattError(RadioError):

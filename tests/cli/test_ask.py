@@ -126,6 +126,14 @@ async def test_status_says_health_and_what_waits(running: Running) -> None:
     assert re.match(r"(attention|failing): \d recorders?, \d receiving, \d waiting, .*1 parked", told.out)
 
 
+async def test_status_says_what_a_person_must_do(running: Running) -> None:
+    """Behind the word that asks for somebody stands why, and the next step."""
+    told = await running.ask("status")
+    assert "  ! 1 recording: " in told.out
+    assert "[recorder_unbound]" in told.out
+    assert "    next: Bind it in the dashboard" in told.out
+
+
 async def test_a_transfer_under_way_shows_in_status(world: World) -> None:
     """Who sends what, how far it is and how fast."""
     world.air.set_pace(20_000)
@@ -225,6 +233,10 @@ async def test_recordings_can_be_narrowed(running: Running) -> None:
     parked = (await running.ask("recordings", "--state", "parked", "--json")).json
     assert [one["file_id"] for one in parked] == ["00000003"]
     mine = (await running.ask("recordings", "--recorder", BOUND, "--json")).json
+    assert (await running.ask("recordings", "--recorder", BOUND[-3:], "--json")).json == mine
+    unknown = await running.ask("recordings", "--recorder", "BOTAPIN999")
+    assert (unknown.code, unknown.out) == (1, "")
+    assert "[recorder_never_met]" in unknown.err
     assert sorted(one["file_id"] for one in mine) == ["00000001", "00000002"]
 
 

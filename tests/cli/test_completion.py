@@ -1,12 +1,17 @@
 """``bota-gateway completion`` as a shell uses it."""
 
+import asyncio
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+from click.shell_completion import BashComplete
 
+from bota_gateway.cli.main import cli
+from bota_gateway.model import Custody
 from support.commands import COMMAND, clean_environment, run_process
+from support.world import World, speech
 
 BASH = shutil.which("bash")
 
@@ -43,3 +48,35 @@ def test_bash_completes_commands_and_options(tmp_path: Path) -> None:
             check=True,
         )
         assert set(done.stdout.split()) == expected
+
+
+@pytest.mark.virtual_time
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        (("why", ""), ["BOTAPIN001", "00000001"]),
+        (("why", "BOTA"), ["BOTAPIN001"]),
+        (("timeline", "0"), ["00000001"]),
+        (("recordings", "--recorder", ""), ["BOTAPIN001"]),
+        (("retry", "--reason", "rec"), ["recorder_unbound"]),
+    ],
+)
+async def test_names_are_offered_as_the_gateway_knows_them(
+    tmp_path: Path, typed: tuple[str, ...], expected: list[str]
+) -> None:
+    """Nobody types a serial or a file id on a phone."""
+    async with World.open(tmp_path) as world:
+        await world.recorder("BOTAPIN001", speech(1), end_user=None)
+        async with world.gateway() as running:
+            await running.all_in(Custody.PARKED)
+            command, *before, begun = typed
+            words = ["bota-gateway", command, "--socket", str(running.socket), *before]
+            asking = BashComplete(cli, {}, "bota-gateway", "_BOTA_GATEWAY_COMPLETE")
+            offered = await asyncio.to_thread(asking.get_completions, words[1:], begun)
+    assert [one.value for one in offered] == expected
+
+
+def test_without_a_gateway_nothing_is_offered(tmp_path: Path) -> None:
+    """A shell is no place for an error."""
+    asking = BashComplete(cli, {}, "bota-gateway", "_BOTA_GATEWAY_COMPLETE")
+    assert asking.get_completions(["retry", "--socket", str(tmp_path / "none"), "--reason"], "") == []

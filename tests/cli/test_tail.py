@@ -40,6 +40,7 @@ async def test_it_can_be_narrowed(running: Running) -> None:
     """By recorder, recording, level and number of lines."""
     for narrowed, count in [
         (("--recorder", "BOTAPIN001"), 2),
+        (("--recorder", "001"), 2),
         (("--recording", "0a0b"), 1),
         (("--level", "warning"), 1),
         (("--recorder", "BOTAPIN001", "--lines", "1"), 1),

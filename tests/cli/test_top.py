@@ -49,11 +49,12 @@ def recorder(number: int, **more: Any) -> dict[str, Any]:
 def busy(*, links: int = 3, uploads: int = 2, recorders: int = 12, told: int = 100) -> Seen:
     """A hub with its hands full."""
     link = {"address": "C0:FF:EE:00:00:01", "received_bytes": 6_200_000, "expected_bytes": 14_400_000, "for_s": 9.0}
-    upload = {"state": "created", "sent_bytes": 3_000_000, "size_bytes": 4_000_000}
+    upload = {"state": "created", "doing": "being sent", "sent_bytes": 3_000_000, "size_bytes": 4_000_000}
     status = {
         "health": "failing",
         "summary": f"{recorders} recorders, {links} receiving, 9 waiting, oldest 22 s, 1 parked, cloud rests",
         "problems": [{"part": "hci1", "message": "It hears nobody.", "code": "radio_deaf", "next_attempt_in_s": 30.0}],
+        "held": [],
         "pauses": [{"message": "too many calls", "code": "cloud_rate_limited", "next_attempt_in_s": 12.0}],
         "links": [
             link | {"serial": f"PIN{number:07}", "file_id": "0a0b0c0d", "bytes_per_s": 61_000.0}
@@ -125,9 +126,17 @@ def test_everything_has_its_place_on_a_small_terminal(width: int, height: int) -
     assert re.search(r"… \d+ more", text)
     if width == 80:
         assert "PIN0000000 0a0b0c0d ###-----  43% 6.2 MB of 14.4 MB  61.0 kB/s  ~2" in text
-        assert "PIN0000000 0d0c0b0a ######--  75% 3.0 MB of 4.0 MB  500 kB/s  created" in text
+        assert "PIN0000000 0d0c0b0a ######--  75% 3.0 MB of 4.0 MB  500 kB/s" in text
         assert "71 of 80 requests, 22 of 24 upload URLs left this minute; rests" in text
         assert "happening 99" in text
+
+
+def test_what_needs_a_person_is_told() -> None:
+    """Why health asks for somebody, without leaving the screen."""
+    held = {"message": "It belongs to nobody.", "code": "recorder_unbound", "count": 2}
+    seen = busy()
+    text = "\n".join(line.plain for line in frame(Seen(AT, {**(seen.status or {}), "held": [held]}), 120, 40))
+    assert "! 2 recordings: It belongs to nobody. [recorder_unbound]" in text
 
 
 def test_what_is_nearest_to_trouble_comes_first() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from bota_gateway.model import Custody
 from bota_gateway.sim.cloud.faults import Status
+from bota_gateway.sim.faults import Fault, FaultKind, Faults
 from bota_gateway.status.why import Reason
 from support.world import Running, World, speech
 
@@ -17,6 +18,7 @@ pytestmark = pytest.mark.virtual_time
 SERIAL = "BOTAPIN001"
 LEFT_S = 30.0
 """Longer than a link lingers, shorter than until the next visit."""
+OFTEN = {"interval_s": 20, "shortest_s": 20, "longest_s": 20, "linger_s": 0}
 AWAY_S = 90.0
 """Longer than a recorder in range is ever silent."""
 
@@ -106,8 +108,8 @@ async def test_what_is_done_or_well_says_that(world: World) -> None:
         await asyncio.sleep(LEFT_S)
         assert "Nothing is left to do" in (await running.ask("why", "00000001")).out
         told = await running.ask("why", SERIAL)
-        assert "Nothing holds it up." in told.out
-        assert "next try in" in told.out
+        assert "Nothing holds up its visits." in told.out
+        assert "next in" in told.out
         assert (await running.ask("why")).out == "Nothing is held up.\n"
 
 
@@ -139,3 +141,105 @@ async def test_a_name_that_nobody_has_is_refused_with_what_to_try(world: World) 
         assert told.code == 1
         assert "[recorder_never_met]" in told.err
         assert "bota-gateway recorders" in told.err
+
+
+async def test_what_is_parked_comes_before_what_is_well(world: World) -> None:
+    """Visits go well, and that is not what was asked: why nothing arrives stands first."""
+    await world.recorder(SERIAL, speech(1), speech(2), end_user=None)
+    async with world.gateway() as running:
+        await running.all_in(Custody.PARKED, count=2)
+        await asyncio.sleep(LEFT_S)
+        told = await running.ask("why", SERIAL)
+        assert told.lines[1].startswith("  2 recordings parked, the latest BOTAPIN001/00000002: ")
+        assert "Nothing holds up its visits." in told.lines[-2]
+
+
+async def test_captures_that_wait_for_the_cloud_say_so_of_their_recorder(world: World) -> None:
+    """Its visits go well; what the hub has of it waits for a key that the cloud accepts, and that is said first."""
+    pin = await world.recorder(SERIAL, speech(1))
+    async with world.gateway(visits=OFTEN) as running:
+        await running.all_in(Custody.CONFIRMED)
+        world.cloud.faults.add("*", Status(status=401), times=None)
+        world.add(pin, speech(2))
+        await running.until(lambda: running.gateway.pauses)
+        assert (await causes(running, SERIAL))[0] == ("the cloud", "cloud_unauthorized")
+        told = await running.ask("why", SERIAL)
+        assert "does not accept this hub's API key" in told.out
+        assert "next: Put a valid key into /etc/bota-gateway/api-key" in told.out
+
+
+async def test_captures_that_wait_for_their_turn_say_how_slowly_it_comes(world: World) -> None:
+    """Nothing is wrong, and still it takes an hour: the limit of calls is named."""
+    await world.recorder(SERIAL, *map(speech, range(1, 9)))
+    async with world.gateway(cloud={"requests_per_minute": 6}) as running:
+        await running.all_in(*Custody, count=8)
+        await asyncio.sleep(LEFT_S)
+        told = await running.ask("why", SERIAL)
+        assert re.search(
+            r"\d recordings waiting, the latest .*this hub may ask the cloud for 5 calls a minute", told.out
+        )
+        assert "[upload_queued]" in told.out
+
+
+async def test_a_host_that_is_not_allowed_is_a_matter_for_a_person(world: World) -> None:
+    """No waiting ends it: health says so, with the setting to change."""
+    await world.recorder(SERIAL, speech(1))
+    async with world.gateway(cloud={"s3_hosts": ("s3.example.com",)}) as running:
+        await running.until(lambda: _waits_for(running, "cloud_host_not_allowed"))
+        told = await running.ask("status")
+        assert told.out.startswith("attention: ")
+        assert "next: If Bota uses that host, add it to cloud.s3_hosts" in told.out
+
+
+async def _waits_for(running: Running, code: str) -> bool:
+    return any(row.waiting_for == code for row in await running.gateway.spool.recordings())
+
+
+async def test_one_that_never_told_its_serial_is_not_passed_over_in_silence(world: World) -> None:
+    """It is heard, each visit fails before the serial: listed by its address, with the reason and the next try."""
+    await world.recorder(SERIAL, speech(1), faults=Faults(Fault(FaultKind.SERIAL_UNREADABLE, times=None)))
+    async with world.gateway() as running:
+        await asyncio.sleep(LEFT_S)
+        (row,) = (await running.ask("recorders", "--json")).json
+        assert (row["serial"], row["waiting_for"]) == (None, "recorder_no_identity")
+        assert row["address"] in (await running.ask("recorders")).out
+        told = await running.ask("why")
+        assert "[recorder_no_identity]" in told.out
+        assert "next: Restart the recorder" in told.out
+        assert (await running.ask("why", row["address"])).out == told.out
+        assert "1 in range has not told a serial yet" in (await running.ask("why", SERIAL)).err
+
+
+async def test_one_that_was_met_and_one_that_was_not_are_told_alike(world: World) -> None:
+    """Whoever reads the list as JSON finds the same fields in each."""
+    await world.recorder(SERIAL)
+    await world.recorder("BOTAPIN002", faults=Faults(Fault(FaultKind.SERIAL_UNREADABLE, times=None)))
+    async with world.gateway() as running:
+        await asyncio.sleep(LEFT_S)
+        met, unmet = (await running.ask("recorders", "--json")).json
+        assert met.keys() == unmet.keys()
+
+
+async def test_a_radio_that_is_down_is_told_before_anybody_was_met(world: World) -> None:
+    """On a new hub, too: neither "nothing is held up" nor "check the serial"."""
+    nowhere = {"adapters": ("bumble:tcp-client:127.0.0.1:1",)}
+    async with world.gateway(adapters=False, radio=nowhere) as running:
+        await asyncio.sleep(LEFT_S)
+        assert "[radio_no_adapter]" in (await running.ask("why")).out
+        told = await running.ask("why", SERIAL)
+        assert "Nobody can be met now: There is no controller" in told.err
+        assert "next: Check the transport in radio.adapters." in told.err
+
+
+async def test_a_battery_that_was_low_is_told_of_one_that_is_gone(world: World) -> None:
+    """What it said last is the likeliest reason; that the last try got no answer is no news."""
+    pin = await world.recorder(SERIAL)
+    pin.condition.battery_percent = 4
+    async with world.gateway() as running:
+        await running.waiting_for(SERIAL, "recorder_low_battery")
+        await pin.stop()
+        await asyncio.sleep(AWAY_S)
+        told = await running.ask("why", SERIAL)
+        assert "[recorder_not_heard]" in told.out
+        assert "its battery was at 4 %" in told.out
+        assert "radio_connect" not in told.out

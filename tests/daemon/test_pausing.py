@@ -57,6 +57,7 @@ async def test_paused_uploads_let_recordings_come_in_and_wait(tmp_path: Path) ->
             assert len(pin.recordings) == 1
             overview = (await running.ask("why", "--json")).json
             assert [cause["code"] for cause in overview["gateway"]] == ["paused_by_hand"]
+            assert (await running.ask("pause", "uploads", "--json")).json.keys() == {"uploads"}
             assert "Paused by hand" in (await running.ask("why", "00000001")).out
             await running.ask("resume")
             await running.all_in(Custody.CONFIRMED)
@@ -74,7 +75,7 @@ async def test_pausing_twice_and_resuming_what_runs_is_harmless(tmp_path: Path) 
         assert running.gateway.paused == since
         await running.ask("resume")
         told = (await running.ask("tail", "--no-follow")).out
-        assert (told.count("somebody paused it"), told.count("works again")) == (1, 1)
+        assert (told.count("paused by hand: uploads"), told.count("resumed by hand: uploads")) == (1, 1)
 
 
 async def test_only_what_can_rest_can_be_paused(tmp_path: Path) -> None:

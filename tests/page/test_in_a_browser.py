@@ -156,6 +156,26 @@ async def test_a_screen_reader_finds_its_way(tmp_path: Path) -> None:
         assert unnamed == 0
 
 
+async def test_whoever_is_on_a_button_stays_there(tmp_path: Path) -> None:
+    """Rows are made anew while things happen: the keyboard's place must not be lost with them."""
+    async with hub(tmp_path) as (world, running), opened(running) as page:
+        button = page.get_by_role("button", name=f"Why: recorder {UNBOUND}")
+        await button.focus()
+        await page.evaluate("document.activeElement.closest('tr').dataset.old = 'yes'")
+        await world.recorder("BOTAPIN009", speech(9))
+        await expect(page.locator("#recorders tr[data-old]")).to_have_count(0)
+        await expect(button).to_be_focused()
+
+
+async def test_what_needs_a_person_stands_on_top(tmp_path: Path) -> None:
+    """The word that asks for somebody is followed by why, and the next step."""
+    async with hub(tmp_path) as (_world, running), opened(running) as page:
+        await expect(page.locator("#problems")).to_contain_text("1 recording: ")
+        await expect(page.locator("#problems")).to_contain_text("Next: Bind it in the dashboard")
+        await page.get_by_role("button", name=f"Why: recorder {UNBOUND}").click()
+        await expect(page.locator("#causes p").first).to_contain_text("[recorder_unbound]")
+
+
 async def test_a_token_is_asked_for_once(tmp_path: Path) -> None:
     """The form says where the token stands; with it the page opens, and stays open."""
     token = tmp_path / "token"

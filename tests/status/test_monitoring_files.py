@@ -30,6 +30,7 @@ class Quiet:
     links: tuple[Any, ...] = ()
     uploads: tuple[Any, ...] = ()
     pauses: tuple[Any, ...] = ()
+    paused: dict[str, float] = {}  # noqa: RUF012 - never changed
     failing: dict[str, Any] = {}  # noqa: RUF012 - never changed
 
 

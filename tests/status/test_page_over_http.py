@@ -289,7 +289,9 @@ async def test_a_taken_port_is_said(tmp_path: Path) -> None:
     async with serving(tmp_path) as (world, running, client):
         taken = f"{client.base_url.host}:{client.base_url.port}"
         async with World.open(tmp_path / "other") as other, other.gateway(status={"listen": taken}) as second:
-            await asyncio.sleep(1)
+            async with asyncio.timeout(60):
+                while "status_no_page" not in (await second.ask("status")).out:
+                    pass
             down = second.gateway.failing["status page"].error
             assert down.error_code == "status_no_page"
             assert taken in down.message

@@ -51,6 +51,15 @@ async def test_an_error_of_the_daemon_reaches_the_person_with_its_remedy(tmp_pat
     assert (refused.value.error_code, refused.value.next_step) == ("status_no_such_recording", "Look.")
 
 
+async def test_a_gateway_of_another_version_is_named_as_such(tmp_path: Path) -> None:
+    """It runs until it is restarted: what its answers lack is no crash of the command."""
+    async with serving(tmp_path / "s"):
+        answer = await asyncio.to_thread(client.ask, tmp_path / "s", "status")
+    with pytest.raises(StatusError, match="another version") as lacking:
+        answer["held"]
+    assert lacking.value.error_code == "status_other_version"
+
+
 async def test_a_question_that_crashes_does_not_end_the_server(tmp_path: Path) -> None:
     """One bad question never stops the next one."""
     async with serving(tmp_path / "s"):

@@ -86,3 +86,17 @@ async def test_only_failures_have_no_rate(spool: Spool, clock: TurnableClock) ->
     await spool.abandon_receiving(row.id, code="x", message="-", retry_at=None, figures={"adapter": "hci0"})
     (one,) = (await stats(spool, clock, DAY))["adapters"]
     assert (one["failed_share"], one["bytes_per_s"], one["gaps_per_mb"], one["rssi"]) == (1, None, None, None)
+
+
+async def test_an_adapter_is_known_by_its_address(spool: Spool, clock: TurnableClock) -> None:
+    """What is hci0 today was hci1 yesterday: its figures stay together, with the name it has now beside them."""
+    mine = {"adapter_address": "DC:A6:32:00:00:01"}
+    await transfer(spool, "A1", 1, GOOD | mine | {"adapter": "hci1"})
+    await transfer(spool, "A1", 2, GOOD | {"adapter_address": "DC:A6:32:00:00:02", "adapter": "hci0"})
+    clock.now += 60
+    await transfer(spool, "A1", 3, GOOD | mine | {"adapter": "hci0"})
+    told = (await stats(spool, clock, DAY))["adapters"]
+    assert [(one["adapter"], one["name"], one["transfers"]) for one in told] == [
+        ("DC:A6:32:00:00:01", "hci0", 2),
+        ("DC:A6:32:00:00:02", "hci0", 1),
+    ]

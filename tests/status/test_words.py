@@ -53,3 +53,21 @@ def test_a_sentence_takes_units_and_survives_missing_fields() -> None:
     """A field that the caller left out reads as a dash, not as a crash of the log."""
     said = words.sentence("received {size_bytes:size} at {bytes_per_s:rate}, {gaps} gaps", {"size_bytes": 14_400_000})
     assert said == "received 14.4 MB at -, - gaps"
+
+
+NOW = 1_790_000_000.0
+
+
+@pytest.mark.parametrize(
+    ("at", "now", "said"),
+    [
+        (NOW - 240, NOW, "4 min"),
+        (NOW + 30, NOW, "0 s"),  # a clock that was set back a little
+        (30.0, NOW, "unknown age"),  # noted before the clock was set: not 56 years
+        (NOW, 30.0, "unknown age"),
+        (NOW, NOW + 20 * words.LONGEST_S, "unknown age"),
+    ],
+)
+def test_an_age_by_a_clock_that_was_not_set_is_unknown(at: float, now: float, said: str) -> None:
+    """A hub begins in 1970 until the network gives it the time; what spans that says nothing."""
+    assert words.age(at, now) == said

@@ -6,10 +6,10 @@ from typing import Any
 
 import click
 
-from bota_gateway.cli import layout, options
+from bota_gateway.cli import layout, offers, options
 from bota_gateway.model import Custody
 from bota_gateway.status import client
-from bota_gateway.status.words import MISSING, clock, duration, moment, printable, size
+from bota_gateway.status.words import MISSING, age, clock, duration, moment, printable, size
 
 _DIGEST_DIGITS = 64
 _DIGEST_SHOWN = 16
@@ -38,14 +38,18 @@ def _show_status(answer: dict[str, Any], as_json: bool) -> None:
         again = f", next try {_when(problem)}" if _when(problem) else ""
         click.echo(layout.wrapped(f"{problem['message']} [{problem['code']}]{again}", "  ! "))
         click.echo(layout.wrapped(f"next: {problem['remedy']}"))
+    for held in answer["held"]:
+        click.echo(layout.wrapped(f"{_counted(held['count'])}: {held['message']} [{held['code']}]", "  ! "))
+        click.echo(layout.wrapped(f"next: {held['remedy']}"))
     for pause in answer["pauses"]:
         said = f"{printable(pause['message'])} [{pause['code']}], next try in {duration(pause['next_attempt_in_s'])}"
         click.echo(layout.wrapped(said, "  ~ "))
+        click.echo(layout.wrapped(f"next: {pause['remedy']}"))
     for link in answer["links"]:
         click.echo(layout.wrapped(_link_line(link), "  > "))
     for upload in answer["uploads"]:
         sent = f"{size(upload['sent_bytes'])} of {size(upload['size_bytes'])} sent"
-        said = f"{printable(upload['serial'])}: uploading {upload['file_id']}, {upload['state']}, {sent}"
+        said = f"{printable(upload['serial'])}: uploading {upload['file_id']}, {sent}, {upload['doing']}"
         click.echo(layout.wrapped(said, "  > "))
     for adapter, happened in _radio_counts(answer["radio"]).items():
         click.echo(layout.wrapped(f"{adapter}, ever: {happened}", "  = "))
@@ -94,9 +98,9 @@ def _show_recorders(answer: list[dict[str, Any]], as_json: bool) -> None:
 def _recorder(one: dict[str, Any]) -> tuple[str, ...]:
     battery = MISSING if one["battery_percent"] is None else f"{one['battery_percent']} %" + "+" * bool(one["charging"])
     return (
-        one["serial"],
-        one["membership"],
-        "now" if one["in_range"] or one["linked"] else duration(one["heard_ago_s"] or one["seen_ago_s"]),
+        one["serial"] or one["address"],
+        _or_dash(one["membership"]),
+        "now" if one["in_range"] or one["linked"] else _heard(one),
         _or_dash(one["rssi"]),
         battery,
         _share(one["storage_used_mb"], one["storage_total_mb"]),
@@ -111,7 +115,12 @@ def _recorder(one: dict[str, Any]) -> tuple[str, ...]:
 @options.socket
 @options.as_json
 @click.option("--state", type=click.Choice([state.value for state in Custody]), help="Only those in this state.")
-@click.option("--recorder", "serial", help="Only those of this recorder (serial).")
+@click.option(
+    "--recorder",
+    "serial",
+    shell_complete=offers.serials,
+    help="Only those of this recorder (serial, or its last digits).",
+)
 @click.option("--older", callback=options.age, help="Only those that this hub has known for longer, such as 2h or 3d.")
 @click.option("--newer", callback=options.age, help="Only those that it has not known for so long.")
 @options.watch
@@ -160,7 +169,7 @@ def _recording(one: dict[str, Any]) -> tuple[str, ...]:
 @options.config_file
 @options.socket
 @options.as_json
-@click.argument("recording")
+@click.argument("recording", shell_complete=offers.file_ids)
 def timeline(config_path: Path | None, socket_path: Path | None, as_json: bool, recording: str) -> None:
     """Tell the story of one recording, step by step.
 
@@ -185,8 +194,10 @@ def timeline(config_path: Path | None, socket_path: Path | None, as_json: bool, 
 @options.config_file
 @options.socket
 @options.as_json
-@click.argument("recording", required=False)
-@click.option("--reason", help="All that are parked for this reason, for example recorder_unbound.")
+@click.argument("recording", required=False, shell_complete=offers.file_ids)
+@click.option(
+    "--reason", shell_complete=offers.reasons, help="All that are parked for this reason, for example recorder_unbound."
+)
 def retry(
     config_path: Path | None, socket_path: Path | None, as_json: bool, recording: str | None, reason: str | None
 ) -> None:
@@ -206,6 +217,17 @@ def _short(key: str, value: object) -> str:
         return clock(value)
     text = str(value)
     return f"{text[:_DIGEST_SHOWN]}…" if len(text) == _DIGEST_DIGITS and text.isalnum() else text
+
+
+def _heard(one: dict[str, Any]) -> str:
+    """How long ago; a visit of an earlier run is known by the wall clock only, which may have leapt since."""
+    if one["heard_ago_s"] is not None:
+        return duration(one["heard_ago_s"])
+    return age(one["last_seen_at"], one["last_seen_at"] + one["seen_ago_s"])
+
+
+def _counted(recordings: int) -> str:
+    return f"{recordings} recording{'s' * (recordings != 1)}"
 
 
 def _share(part: int | None, whole: int | None) -> str:

@@ -17,7 +17,7 @@ from typing import IO, Any, Final
 
 import click
 
-from bota_gateway.cli import options
+from bota_gateway.cli import offers, options
 from bota_gateway.errors import GatewayError, SpoolError
 from bota_gateway.spool.offline import open_offline
 from bota_gateway.status import client
@@ -76,7 +76,7 @@ class Capture:
     help="File to write, or directory to write it into; here if none.",
 )
 @click.option("--damaged", is_flag=True, help="Save what is left of it, even if that is not what was captured.")
-@click.argument("recording")
+@click.argument("recording", shell_complete=offers.file_ids)
 def export(
     config_path: Path | None,
     socket_path: Path | None,

@@ -60,4 +60,6 @@ def _row(name: str, one: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _note(one: dict[str, Any]) -> str:
-    return "" if one["reason"] is None else f"{one['reason_times']} of {one['failed']} failed by {one['reason']}"
+    name = one.get("name")
+    reason = None if one["reason"] is None else f"{one['reason_times']} of {one['failed']} failed by {one['reason']}"
+    return ", ".join(filter(None, (name if name != one.get("adapter") else None, reason)))

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from bota_gateway.cli import options
+from bota_gateway.cli import offers, options
 from bota_gateway.status import client, logs
 from bota_gateway.status.catalogue import LEVELS
 from bota_gateway.status.words import json_text
@@ -21,8 +21,14 @@ from bota_gateway.status.words import json_text
 @click.option(
     "--follow/--no-follow", default=True, help="Go on until Ctrl-C, or only show what was.  [default: follow]"
 )
-@click.option("--recorder", help="Only what is about this recorder (serial).")
-@click.option("--recording", help="Only what is about this recording (file id, or its first digits).")
+@click.option(
+    "--recorder", shell_complete=offers.serials, help="Only what is about this recorder (serial, or its last digits)."
+)
+@click.option(
+    "--recording",
+    shell_complete=offers.file_ids,
+    help="Only what is about this recording (file id, or its first digits).",
+)
 @click.option("--level", type=click.Choice([*LEVELS]), default="debug", help="Only this level and above.")
 def tail(
     config_path: Path | None,

@@ -155,6 +155,9 @@ def _troubles(status: Mapping[str, Any]) -> Iterator[Text]:
     for problem in status["problems"]:
         said = f"! {problem['part']}: {problem['message']} [{problem['code']}]"
         yield Text(printable(said + _next(problem["next_attempt_in_s"])), style="red")
+    for held in status["held"]:
+        said = f"! {held['count']} recording{'s' * (held['count'] != 1)}: {held['message']} [{held['code']}]"
+        yield Text(printable(said), style="yellow")
     for pause in status["pauses"]:
         said = f"~ {pause['message']} [{pause['code']}]"
         yield Text(printable(said + _next(pause["next_attempt_in_s"])), style="yellow")
@@ -189,7 +192,7 @@ def _upload(one: Mapping[str, Any], rates: Mapping[Upload, float], *, is_roomy: 
     sent, whole = one["sent_bytes"], one["size_bytes"]
     speed = rates.get((one["serial"], one["file_id"]))
     amount = f"{size(sent)} of {size(whole)}" if is_roomy else ""
-    words = "  ".join(filter(None, (amount, rate(speed) if speed else "", str(one["state"]))))
+    words = "  ".join(filter(None, (amount, rate(speed) if speed else str(one["doing"]))))
     share = min(1.0, sent / max(1, whole))
     return _transfer(printable(one["serial"]), one["file_id"], share, words, is_roomy=is_roomy)
 
@@ -238,7 +241,7 @@ def _nearness_to_trouble(one: Mapping[str, Any], linked: Collection[str]) -> tup
         rank = 2 if one["pending"] else 3
     else:
         rank = 4
-    return rank, battery, str(one["serial"])
+    return rank, battery, str(one["serial"] or one["address"])
 
 
 def _recorder(one: Mapping[str, Any], linked: Collection[str], *, is_roomy: bool) -> Text:
@@ -254,7 +257,7 @@ def _recorder(one: Mapping[str, Any], linked: Collection[str], *, is_roomy: bool
     visit = "" if wait is None else f"visit in {duration(wait)}" if wait > 0 else "visit due"
     reason = f"  {one['waiting_for']}: {one['waiting_detail'] or ''}" if one["waiting_for"] else ""
     facts = f" {battery:>6}  {holds:<8}  {visit}"
-    text = Text(printable(f"{one['serial']:<10} {where:<8}{facts if is_roomy or not reason else ''}"))
+    text = Text(printable(f"{one['serial'] or one['address']:<10} {where:<8}{facts if is_roomy or not reason else ''}"))
     return text.append(printable(reason), style="dim" if one["membership"] == "stranger" else "yellow")
 
 

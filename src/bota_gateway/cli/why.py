@@ -6,16 +6,16 @@ from typing import Any
 
 import click
 
-from bota_gateway.cli import layout, options
+from bota_gateway.cli import layout, offers, options
 from bota_gateway.status import client
-from bota_gateway.status.words import clock, duration, printable
+from bota_gateway.status.words import age, clock, duration, printable
 
 
 @click.command(short_help="Say what a recorder or recording waits for, and what to do.")
 @options.config_file
 @options.socket
 @options.as_json
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=offers.names)
 def why(config_path: Path | None, socket_path: Path | None, as_json: bool, name: str | None) -> None:
     """Say what a recorder or a recording waits for, since when, until when, and what to do.
 
@@ -35,8 +35,6 @@ def _told(answer: dict[str, Any]) -> None:
     click.secho(printable(about), bold=True)
     for cause in answer["causes"]:
         _cause(cause)
-    for group in answer.get("recordings", []):
-        _group(group)
 
 
 def _cause(cause: dict[str, Any]) -> None:
@@ -44,9 +42,10 @@ def _cause(cause: dict[str, Any]) -> None:
     click.echo(layout.wrapped(f"{cause['about']}: {cause['says']}{code}", "  ", "      "))
     times = []
     if cause["since"] is not None:
-        times.append(f"since {clock(cause['since'])} ({duration(max(0.0, time.time() - cause['since']))})")
+        times.append(f"since {clock(cause['since'])} ({age(cause['since'], time.time())})")
     if cause["next_in_s"] is not None:
-        times.append("next try " + (f"in {duration(cause['next_in_s'])}" if cause["next_in_s"] > 0 else "now"))
+        again = "next try" if cause["code"] else "next"
+        times.append(f"{again} in {duration(cause['next_in_s'])}" if cause["next_in_s"] > 0 else f"{again} now")
     if times:
         click.echo(layout.wrapped(", ".join(times), "      ", "      "))
     if cause["remedy"]:
@@ -60,15 +59,5 @@ def _overview(answer: dict[str, Any]) -> None:
         _cause(cause)
     for one in answer["recorders"]:
         _told(one)
-    for group in answer["recordings"]:
-        _group(group)
-
-
-def _group(group: dict[str, Any]) -> None:
-    count = f"{group['count']} recording{'s' * (group['count'] != 1)}"
-    click.secho(
-        f"{count} {'parked' if group['parked'] else 'waiting'}, the latest {printable(group['latest'])}", bold=True
-    )
-    again = "" if group["next_in_s"] is None else f", next try in {duration(group['next_in_s'])}"
-    click.echo(layout.wrapped(f"{group['says']} [{group['code']}]{again}", "  ", "      "))
-    click.echo(layout.wrapped(f"next: {group['remedy']}", "      ", "      "))
+    for cause in answer["recordings"]:
+        _cause(cause)

@@ -39,16 +39,21 @@ from bota_gateway.model import WallClock
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 T = TypeVar("T")
 
-_REFUSALS: Final = {
+REFUSALS: Final = {
     400: ("cloud_invalid_request", "Compare cloud.profile with the API's generation; report it if it stays."),
-    401: ("cloud_unauthorized", "Put a valid key in place (systemd credential bota-api-key); it is tried by itself."),
+    401: (
+        "cloud_unauthorized",
+        "Put a valid key into /etc/bota-gateway/api-key, then: sudo systemctl restart bota-gateway.",
+    ),
     403: ("cloud_forbidden", "Give the key devices:read, recordings:read and recordings:write in the dashboard."),
     404: ("cloud_not_found", "Check that the key belongs to the project of this recorder."),
     409: ("cloud_conflict", "Nothing to do: the recording is read and decided upon."),
     413: ("cloud_too_large", "The file exceeds a limit of the API: export it and ask Bota."),
     422: ("cloud_invalid_request", "Compare cloud.profile with the API's generation; report it if it stays."),
     429: ("cloud_rate_limited", "Nothing to do: calls go on when the limit allows. Lower cloud.share if it stays."),
+    500: ("cloud_server_error", "Nothing to do: it is tried again. If it stays for hours, ask Bota."),
 }
+"""Code and remedy by HTTP status; 500 stands for all above it, too."""
 
 
 DECIDING: Final = frozenset({400, 404, 409, 422})
@@ -292,9 +297,7 @@ class BotaApi:
     def _refused(self, what: str, call: Call, answer: Answer, retry_after_s: float | None) -> Exception:
         refusal = parse_refusal(answer)
         said = f" {refusal.code}" if refusal.code else ""
-        code, remedy = _REFUSALS.get(answer.status, (None, None))
-        if answer.status >= 500:
-            code = "cloud_server_error"
+        code, remedy = REFUSALS.get(min(answer.status, 500), (None, None))
         wait_s = self.budget.wait_s(call) if answer.status in {401, 403, 429} else None
         return CloudRefusedError(
             f"{what}: {answer.status}{said}",

@@ -210,16 +210,17 @@ class Budget:
     def answered(self, slot: Slot, status: int, rates: RateHeaders) -> None:
         """An answer with this HTTP status came."""
         if status >= 500:
-            self._fail(slot, self._outage, "cloud_server_error", f"the API answers {status}")
+            self._fail(slot, self._outage, "cloud_server_error", f"the cloud is out of order, it answers {status}")
             return
         self._succeed(self._outage)
         if status == 401:
-            self._fail(slot, self._key, "cloud_unauthorized", "the API does not accept the key")
+            self._fail(slot, self._key, "cloud_unauthorized", "the cloud does not accept this hub's API key")
             return
         self._succeed(self._key)
         if status == 403:
             kind = slot.call.name.lower()
-            self._fail(slot, self._scopes[slot.call], "cloud_forbidden", f"the key lacks the permission for {kind}")
+            detail = f"this hub's API key lacks the permission for {kind}"
+            self._fail(slot, self._scopes[slot.call], "cloud_forbidden", detail)
             return
         self._succeed(self._scopes[slot.call])
         if status == 429:
@@ -229,7 +230,7 @@ class Budget:
 
     def unanswered(self, slot: Slot, detail: str) -> None:
         """No answer came, or none that the API would give."""
-        self._fail(slot, self._outage, "cloud_unreachable", detail)
+        self._fail(slot, self._outage, "cloud_unreachable", f"the cloud does not answer: {detail}")
 
     # -- admission ---------------------------------------------------------------------------------------------
 

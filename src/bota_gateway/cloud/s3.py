@@ -81,7 +81,7 @@ class ObjectStore:
         try:
             target = checked_target(ticket.url, self._hosts)
         except UrlRefusedError as error:
-            return PutOutcome(PutKind.RETRY, "cloud_host_not_allowed", str(error))
+            return PutOutcome(PutKind.RETRY, Why.HOST_NOT_ALLOWED, str(error))
         lifetime = lifetime_of(ticket)
         if lifetime is not None and self._clock.now() >= lifetime[1]:
             return PutOutcome(PutKind.EXPIRED, Why.URL_EXPIRED, "the upload URL expired before it was used")

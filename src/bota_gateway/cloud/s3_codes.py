@@ -36,6 +36,12 @@ class Why(StrEnum):
 
     Nothing: it is tried again.
     """
+    HOST_NOT_ALLOWED = "cloud_host_not_allowed"
+    """The upload URL names a host that ``cloud.s3_hosts`` does not.
+
+    If Bota uses that host, add it to cloud.s3_hosts in /etc/bota-gateway/config.toml, then: sudo systemctl restart
+    bota-gateway.
+    """
     URL_EXPIRED = "cloud_url_expired"
     """Upload URLs were expired when used, several in a row.
 

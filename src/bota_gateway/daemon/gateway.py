@@ -32,7 +32,7 @@ from bota_gateway.status.live import Heard
 from bota_gateway.status.report import Report
 from bota_gateway.status.server import StatusServer
 from bota_gateway.status.story import Story
-from bota_gateway.sync import LinkProgress, Rounds
+from bota_gateway.sync import LinkProgress, Rounds, Unmet
 from bota_gateway.upload import Registrar, Uploader, Working
 
 if TYPE_CHECKING:
@@ -148,6 +148,11 @@ class Gateway:
     def links(self) -> list[LinkProgress]:
         """What each link is doing right now; empty while the radio is down."""
         return self._rounds.links if self._rounds else []
+
+    @property
+    def unmet(self) -> list[Unmet]:
+        """Recorders in range that have not told their serial yet; none while the radio is down."""
+        return self._rounds.unmet if self._rounds else []
 
     @property
     def heard(self) -> dict[str, Heard]:

@@ -63,6 +63,7 @@ class Connector:
             sighting.device,
             adapter=station.adapter.name,
             hci=station.scanner.hci,
+            adapter_address=station.adapter.address if station.adapter.on_bluez else None,
             rssi=sighting.rssi,
             notify=self._settings.notify,
             backend=station.adapter.client_backend,

@@ -54,10 +54,13 @@ class Link:
         notify: NotifyMode,
         backend: type[BaseBleakClient] | None,
         hci: str | None = None,
+        adapter_address: str | None = None,
     ) -> None:
         self.address = device.address
         self.adapter = adapter
         """Name of the adapter that holds the link."""
+        self.adapter_address = adapter_address
+        """The adapter's own, where BlueZ drives it: it stays when ``hciN`` becomes another one."""
         self.rssi = rssi
         """Signal strength in dBm as last seen before connecting."""
         self.lost = asyncio.Event()

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Collection
+from dataclasses import dataclass
 
 from bota_gateway.errors import SpoolCorruptError, SpoolError
 from bota_gateway.model import Custody, Recording, TimelineEntry
@@ -10,6 +11,18 @@ from bota_gateway.spool.journal import to_entry, to_recording, unknown_recording
 from bota_gateway.spool.part import Part
 
 _LOST_REMEDY = "Do not confirm it; check the disk. If the recorder still lists it, it can be pulled again."
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Recordings that one reason holds up."""
+
+    code: str
+    parked: bool
+    """Whether only a person can help."""
+    count: int
+    detail: str
+    """In words, of the newest."""
 
 
 class Reading(Part):
@@ -80,6 +93,19 @@ class Reading(Part):
             (since, at_most),
         )
         return [(row["serial"], to_entry(row)) for row in rows]
+
+    async def held(self) -> list[Held]:
+        """How many recordings wait or are parked for each reason, with the words of the newest."""
+        rows = await self._db.read(
+            """
+            SELECT coalesce(parked_reason, waiting_for) AS code, state = 'parked' AS parked, count(*) AS count,
+                waiting_detail, max(id)
+            FROM recordings WHERE code IS NOT NULL GROUP BY code, parked ORDER BY code, parked
+            """
+        )
+        return [
+            Held(row["code"], bool(row["parked"]), row["count"], row["waiting_detail"] or row["code"]) for row in rows
+        ]
 
     async def read_audio(self, recording_id: int, *, piece_bytes: int = PIECE_BYTES) -> AsyncGenerator[bytes, None]:
         """The recording's bytes in pieces, the next one read while the caller sends the last.

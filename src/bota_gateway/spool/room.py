@@ -99,15 +99,15 @@ class Room(Part):
         used = (pages - free_pages) * PAGE_BYTES
         if used + size + JOURNAL_RESERVE_BYTES > self._settings.max_bytes:
             return (
-                f"No room for {size} bytes: the spool holds {used} of spool.max_bytes {self._settings.max_bytes} "
-                f"({JOURNAL_RESERVE_BYTES} are kept for custody)."
+                f"No room for {_mb(size)}: the spool holds {_mb(used)} of the {_mb(self._settings.max_bytes)} of "
+                f"spool.max_bytes, and {_mb(JOURNAL_RESERVE_BYTES)} of that are kept for custody."
             )
         growth = size - free_pages * PAGE_BYTES  # free pages are used first and cost the disk nothing
         free = self._disk_free()
         if growth > 0 and free - growth < self._settings.min_free_bytes:
             return (
-                f"No room for {size} bytes: {free} are free on the disk, and spool.min_free_bytes "
-                f"{self._settings.min_free_bytes} must stay free."
+                f"No room for {_mb(size)}: the disk has {_mb(free)} free, and spool.min_free_bytes keeps "
+                f"{_mb(self._settings.min_free_bytes)} free."
             )
         return None
 
@@ -135,3 +135,7 @@ class Room(Part):
 
         while await self._transaction(Step.SWEEP, work):
             pass
+
+
+def _mb(size: int) -> str:
+    return f"{size / 1e6:,.1f} MB"

@@ -1,5 +1,6 @@
 """Answers the questions of the command line from the spool and from what is under way right now."""
 
+import asyncio
 import base64
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import asdict
@@ -10,8 +11,8 @@ from bota_gateway.model import Custody, RecorderRecord, Recording, WallClock
 from bota_gateway.spool import Spool
 from bota_gateway.status import summary
 from bota_gateway.status.catalogue import LEVELS
-from bota_gateway.status.live import Live, Pauses
-from bota_gateway.status.naming import named
+from bota_gateway.status.live import Live, Pauses, UnmetReport, unmet
+from bota_gateway.status.naming import named, recorder_named
 from bota_gateway.status.report import Report
 from bota_gateway.status.stats import stats
 from bota_gateway.status.story import KEPT, Story, Wanted
@@ -22,6 +23,12 @@ Asked = Mapping[str, Any]
 
 STATS_SINCE_S = 7 * 86_400.0
 """Transfers of a week show a bad link, and what was mended is soon forgotten."""
+
+_UNKNOWN = (
+    *("serial", "name", "firmware", "membership", "device_id", "battery_percent", "charging", "storage_used_mb"),
+    *("storage_total_mb", "pending", "recording_now", "last_visit_at", "next_attempt_at"),
+)
+"""What only a visit tells of a recorder."""
 
 PAUSABLE = ("radio", "uploads")
 """Parts that a person may let rest."""
@@ -80,7 +87,8 @@ class Answers:
     # -- recorders and recordings ----------------------------------------------------------------------------------
 
     async def _recorders(self, _asked: Asked) -> list[dict[str, object]]:
-        return [self._recorder(one) for one in await self._spool.recorders()]
+        met = await self._spool.recorders()
+        return [self._recorder(one) for one in met] + [self._unmet(one) for one in unmet(self._live, met)]
 
     def _recorder(self, one: RecorderRecord) -> dict[str, object]:
         heard = self._live.heard.get(one.address)
@@ -110,12 +118,28 @@ class Answers:
             "next_attempt_in_s": None if one.next_visit_at is None else one.next_visit_at - self._now(),
         }
 
+    def _unmet(self, one: UnmetReport) -> dict[str, object]:
+        """One in range that has not told its serial: what is known of it, and of all else nothing."""
+        loop_time = asyncio.get_running_loop().time()
+        return dict.fromkeys(_UNKNOWN) | {
+            "address": one.address,
+            "seen_ago_s": one.heard_ago_s,
+            "last_seen_at": self._now() - one.heard_ago_s,
+            "linked": False,
+            "in_range": True,
+            "heard_ago_s": one.heard_ago_s,
+            "rssi": one.rssi,
+            "waiting_for": one.error and one.error.error_code,
+            "waiting_detail": one.error and one.error.message,
+            "next_attempt_in_s": max(0.0, one.again_at - loop_time),
+        }
+
     async def _recordings(self, asked: Asked) -> list[dict[str, object]]:
         state = asked.get("state")
         if state not in (None, *Custody):
             raise _bad_question(f"{state!r} is no state.", "States: " + ", ".join(Custody) + ".")
         states = None if state is None else [Custody(state)]
-        found = await self._spool.recordings(states=states, serial=asked.get("serial"))
+        found = await self._spool.recordings(states=states, serial=await self._serial(asked.get("serial")))
         older, newer = _seconds(asked, "older_s"), _seconds(asked, "newer_s")
         now = self._now()
         found = [
@@ -124,6 +148,15 @@ class Answers:
             if (older is None or now - one.listed_at > older) and (newer is None or now - one.listed_at <= newer)
         ]
         return [self._recording(one) for one in reversed(found)]
+
+    async def _serial(self, name: str | None) -> str | None:
+        """The serial that a person means by the end of one."""
+        if name is None:
+            return None
+        met = await self._spool.recorders()
+        if found := recorder_named(met, name):
+            return found.serial
+        raise self._causes.never_met(name, met)
 
     def _recording(self, one: Recording) -> dict[str, object]:
         return {

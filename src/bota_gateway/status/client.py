@@ -13,6 +13,17 @@ PATIENCE_S = 10.0
 """The daemon answers from its spool in milliseconds; longer means that it hangs."""
 
 
+class _Answer(dict[str, Any]):
+    """What it lacks the gateway never told: while a new version is installed, the old one may still run."""
+
+    def __missing__(self, key: str) -> Any:
+        raise StatusError(
+            f"The gateway that runs is of another version than this command: it does not tell {key}.",
+            code="status_other_version",
+            remedy="Restart it: sudo systemctl restart bota-gateway",
+        )
+
+
 def ask(path: Path, question: str, **arguments: object) -> Any:
     """Ask one question and give back the answer.
 
@@ -68,7 +79,7 @@ def _explained(path: Path) -> Iterator[None]:
 
 def _answer_in(line: bytes, path: Path) -> Any:
     try:
-        reply = json.loads(line)
+        reply = json.loads(line, object_hook=_Answer)
     except ValueError:
         reply = None
     if not isinstance(reply, dict) or ("answer" not in reply and "error" not in reply):

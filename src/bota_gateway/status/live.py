@@ -1,11 +1,11 @@
 """What the daemon is doing right now, as the rooms at work tell it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from bota_gateway.errors import GatewayError
-from bota_gateway.model import Custody
+from bota_gateway.model import Custody, RecorderRecord
 
 
 class LinkReport(Protocol):
@@ -31,6 +31,34 @@ class UploadReport(Protocol):
     size_bytes: int
     step: Custody
     sent_bytes: int
+
+
+class UnmetReport(Protocol):
+    """A recorder in range that no visit has identified; the sync room provides it."""
+
+    @property
+    def address(self) -> str:
+        """Where it advertises."""
+
+    @property
+    def rssi(self) -> int:
+        """Signal strength in dBm."""
+
+    @property
+    def heard_ago_s(self) -> float:
+        """Seconds since it was heard."""
+
+    @property
+    def failures(self) -> int:
+        """Visits that failed before it told its serial."""
+
+    @property
+    def error(self) -> GatewayError | None:
+        """How the last one failed."""
+
+    @property
+    def again_at(self) -> float:
+        """Loop time of the next one."""
 
 
 class PauseReport(Protocol):
@@ -138,6 +166,10 @@ class Live(Protocol):
         """Links held."""
 
     @property
+    def unmet(self) -> Sequence[UnmetReport]:
+        """Recorders in range that have not told their serial yet."""
+
+    @property
     def uploads(self) -> Sequence[UploadReport]:
         """Uploads at work."""
 
@@ -176,3 +208,9 @@ class Live(Protocol):
     @property
     def failing(self) -> Mapping[str, DownReport]:
         """Parts that are down, by their names."""
+
+
+def unmet(live: Live, met: Iterable[RecorderRecord]) -> list[UnmetReport]:
+    """Recorders in range that are none of those met; the round of visits may learn a moment later who was."""
+    known = {one.address for one in met}
+    return [one for one in live.unmet if one.address not in known]

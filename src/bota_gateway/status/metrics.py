@@ -16,6 +16,7 @@ from bota_gateway.model import Custody, RecorderRecord, WallClock
 from bota_gateway.spool import Spool, SpoolUsage
 from bota_gateway.status.live import Live
 from bota_gateway.status.story import Story
+from bota_gateway.status.words import passed
 
 METRICS_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
 HEALTH: Final = ("ok", "waiting", "paused", "attention", "failing")
@@ -66,7 +67,7 @@ class Metrics:
         for state in Custody:
             states.add_metric([state.value], usage.counts.get(state, 0))
         yield states
-        oldest = 0.0 if usage.oldest_waiting_at is None else max(0.0, self._now() - usage.oldest_waiting_at)
+        oldest = passed(usage.oldest_waiting_at, self._now()) or 0.0
         yield _gauge("oldest_waiting_seconds", "Age of the oldest recording that is not done; 0 without one.", oldest)
         yield _gauge("spool_used_bytes", "Bytes that the spool uses of its quota.", usage.used_bytes)
         yield _gauge("spool_quota_bytes", "The spool's quota.", usage.quota_bytes)
@@ -76,6 +77,10 @@ class Metrics:
     def _under_way(self) -> Iterator[Metric]:
         yield _gauge("links", "Links to recorders that are up.", len(self._live.links))
         yield _gauge("uploads", "Uploads under way.", len(self._live.uploads))
+        paused = GaugeMetricFamily("bota_gateway_paused", "1 for a part that a person has paused.", labels=["part"])
+        for part in self._live.paused:
+            paused.add_metric([part], 1)
+        yield paused
         parts = GaugeMetricFamily("bota_gateway_part_down", "1 for a part or adapter that is down.", labels=["part"])
         for part in self._live.failing:
             parts.add_metric([part], 1)

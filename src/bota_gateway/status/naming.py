@@ -1,9 +1,17 @@
-"""How people name a recording: by its file id or the first digits of it, with as much of its key as it takes."""
+"""How people name recorders and recordings: by the end of a serial, by the beginning of a file id."""
 
 from collections.abc import Iterable
 
 from bota_gateway.errors import StatusError
-from bota_gateway.model import Recording
+from bota_gateway.model import RecorderRecord, Recording
+
+
+def recorder_named(recorders: Iterable[RecorderRecord], name: str) -> RecorderRecord | None:
+    """The recorder with this serial or address, else the only one whose serial or address ends so."""
+    known = list(recorders)
+    exact = [one for one in known if one.serial == name]
+    ending = [one for one in known if one.serial.upper().endswith(name.upper()) or one.address == name.upper()]
+    return exact[0] if exact else ending[0] if len(ending) == 1 else None
 
 
 def named(recordings: Iterable[Recording], name: str) -> Recording:

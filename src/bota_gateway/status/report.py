@@ -6,16 +6,17 @@ from pathlib import Path
 
 from bota_gateway.errors import GatewayError, SpoolError, SpoolFullError, SpoolWriteError
 from bota_gateway.model import Custody, WallClock
-from bota_gateway.spool import Spool, SpoolUsage
+from bota_gateway.spool import Held, Spool, SpoolUsage
 from bota_gateway.status.live import LinkReport, Live, PauseReport, UploadReport
-from bota_gateway.status.words import duration
+from bota_gateway.status.remedies import remedy
+from bota_gateway.status.words import DOING, age
 
 _HERE_TO_STAY = frozenset({Custody.CONFIRMED, Custody.FORGOTTEN})
 """States in which nothing is left to do."""
 
 
-_FOR_A_HUMAN = frozenset({"cloud_unauthorized", "cloud_forbidden"})
-"""Pauses of the cloud that no waiting ends: the key must be renewed, or given a scope."""
+_FOR_A_HUMAN = frozenset({"cloud_unauthorized", "cloud_forbidden", "cloud_host_not_allowed"})
+"""What no waiting ends although it is tried again: the key must be renewed or given a scope, a host allowed."""
 
 
 def _percent(link: LinkReport) -> int:
@@ -55,14 +56,17 @@ class Report:
         links = [self._link(link) for link in self._live.links]
         pauses = [self._pause(pause) for pause in self._live.pauses]
         problems = self._problems(usage)
-        parked = usage.counts.get(Custody.PARKED, 0)
-        needs_human = parked or usage.set_aside or any(pause.code in _FOR_A_HUMAN for pause in self._live.pauses)
+        told = {pause.code for pause in self._live.pauses}
+        for_human = [one for one in await self._spool.held() if one.parked or one.code in _FOR_A_HUMAN - told]
+        held = [self._held(one) for one in for_human]
+        needs_human = held or usage.set_aside or any(pause.code in _FOR_A_HUMAN for pause in self._live.pauses)
         by_hand = "paused" if self._live.paused else "ok"
         health = "failing" if problems else "attention" if needs_human else "waiting" if pauses else by_hand
         return {
             "health": health,
             "summary": ", ".join(self._summary(usage, problems)),
             "problems": problems + [_told(path.name, _set_aside(path)) for path in usage.set_aside],
+            "held": held,
             "pauses": pauses,
             "paused": dict(self._live.paused),
             "links": links,
@@ -109,7 +113,7 @@ class Report:
             yield f"{len(receiving)} receiving"
         yield f"{waiting} waiting"
         if usage.oldest_waiting_at is not None:
-            yield f"oldest {duration(max(0.0, self._now() - usage.oldest_waiting_at))}"
+            yield f"oldest {age(usage.oldest_waiting_at, self._now())}"
         if parked:
             yield f"{parked} parked"
         yield f"cloud {self._cloud()}"
@@ -128,6 +132,10 @@ class Report:
             return "rests"
         return "ok" if self._live.cloud_answered else "not asked yet"
 
+    def _held(self, held: Held) -> dict[str, object]:
+        """Recordings that wait for a person."""
+        return {"code": held.code, "count": held.count, "message": held.detail, "remedy": remedy(held.code)}
+
     def _problems(self, usage: SpoolUsage) -> list[dict[str, object]]:
         clock = asyncio.get_running_loop().time()
         problems = [
@@ -141,7 +149,8 @@ class Report:
 
     def _pause(self, pause: PauseReport) -> dict[str, object]:
         left = max(0.0, pause.until - asyncio.get_running_loop().time())
-        return {"code": pause.code, "message": pause.detail, "next_attempt_in_s": left}
+        told = {"code": pause.code, "message": pause.detail, "remedy": remedy(pause.code)}
+        return told | {"next_attempt_in_s": left}
 
     def _budget(self) -> list[dict[str, object]]:
         return [
@@ -156,11 +165,13 @@ class Report:
         ]
 
     def _upload(self, upload: UploadReport) -> dict[str, object]:
+        is_sent = upload.step in {Custody.PUT, Custody.COMPLETING}
         return {
             "serial": upload.serial,
             "file_id": upload.file_id,
             "state": upload.step.value,
-            "sent_bytes": upload.sent_bytes,
+            "doing": DOING[upload.step],
+            "sent_bytes": upload.size_bytes if is_sent else upload.sent_bytes,
             "size_bytes": upload.size_bytes,
         }
 

@@ -22,9 +22,10 @@ async def stats(spool: Spool, now: WallClock, since_s: float) -> dict[str, Any]:
     """Figures of the transfers of the last ``since_s`` seconds."""
     since = now() - since_s
     found = [one for one in await spool.transfers(since, at_most=AT_MOST) if _code(one) not in NOBODYS_FAULT]
+    names = {_adapter(one): str(one[1].detail["adapter"]) for one in reversed(found)}  # as it is called now
     return {
         "since": since,
-        "adapters": _grouped(found, "adapter", lambda one: str(one[1].detail["adapter"])),
+        "adapters": [one | {"name": names[one["adapter"]]} for one in _grouped(found, "adapter", _adapter)],
         "recorders": _grouped(found, "recorder", lambda one: one[0]),
     }
 
@@ -56,6 +57,12 @@ def _figures(group: list[Transfer]) -> dict[str, Any]:
         "rssi": median(heard) if heard else None,
         "bytes": sum(_number(one.get("size_bytes")) for one in good),
     }
+
+
+def _adapter(one: Transfer) -> str:
+    """Its address, because another one may be hci0 tomorrow; its name where it has none."""
+    detail = one[1].detail
+    return str(detail.get("adapter_address") or detail["adapter"])
 
 
 def _code(one: Transfer) -> str | None:

@@ -49,6 +49,7 @@ class Wanted:
     level: str = "debug"
     """This one and those above it."""
     recorder: str | None = None
+    """A serial, or its last digits."""
     recording: str | None = None
     """A file id, or its first digits."""
 
@@ -56,7 +57,7 @@ class Wanted:
         """Whether it is one of them."""
         return (
             LEVELS[happening.level] >= LEVELS[self.level]
-            and self.recorder in (None, happening.recorder)
+            and (self.recorder is None or (happening.recorder or "").upper().endswith(self.recorder.upper()))
             and (self.recording is None or (happening.recording or "").startswith(self.recording))
         )
 

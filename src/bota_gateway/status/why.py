@@ -6,7 +6,7 @@ wait, too. So the answer is a chain, the nearest cause first.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
@@ -14,10 +14,11 @@ from typing import Any
 from bota_gateway.errors import StatusError
 from bota_gateway.model import Custody, Membership, RecorderRecord, Recording, WallClock
 from bota_gateway.spool import Spool
-from bota_gateway.status.live import Live
-from bota_gateway.status.naming import named
+from bota_gateway.spool.custody import TO_UPLOAD
+from bota_gateway.status.live import Live, UnmetReport, unmet
+from bota_gateway.status.naming import named, recorder_named
 from bota_gateway.status.remedies import remedy
-from bota_gateway.status.words import clock, duration, size
+from bota_gateway.status.words import DOING, clock, duration, size
 
 _DONE = {
     Custody.CONFIRMED: "Nothing is left to do: the cloud has it, and its recorder deleted it.",
@@ -38,6 +39,9 @@ _OF_NEITHER = frozenset({"status socket", "status page", "housekeeping", "watchd
 _NEAR_DBM = -75
 """A recorder last heard above this did not fade away: it was switched off, ran empty, or a phone took it. Bluetooth LE
 receivers lose a sender at -85 to -95 dBm, and a body in between takes some 10 dB."""
+
+_LOW_PERCENT = 20
+"""A battery that told this little may be empty an hour later."""
 
 _JUST_MET_S = 60.0
 """A recorder does not advertise while it is held, and needs some seconds to be heard again."""
@@ -102,63 +106,112 @@ class Why:
         """Why the recorder or recording of this name does not move.
 
         Args:
-            name: A serial (or the last digits of one), else a recording as `named` understands it.
+            name: A serial or address (or the last digits of one), else a recording as `named` understands it.
 
         Raises:
             StatusError: nobody and nothing has this name, or several have.
         """
-        recorders = await self._spool.recorders()
-        if found := _of_serial(recorders, name):
-            held = await self._groups(await self._spool.recordings(states=_OPEN, serial=found.serial))
-            return _told(found.serial, None, None, self._of_recorder(found, held=bool(held)) + self._clock()) | {
-                "recordings": held
-            }
+        met = await self._spool.recorders()
+        if found := recorder_named(met, name):
+            return _told(found.serial, None, None, await self._of_all(found))
+        if len(strange := [one for one in unmet(self._live, met) if one.address.endswith(name.upper())]) == 1:
+            return _told(strange[0].address, None, None, [*self._of_radio(), self._unmet(strange[0])])
         try:
             recording = named(await self._spool.recordings(), name)
         except StatusError as unknown:
             if unknown.error_code != "status_no_such_recording":
                 raise
-            raise StatusError(
-                f"No recorder and no recording named {name} is known here.",
-                code=Reason.NEVER_MET,
-                remedy=remedy(Reason.NEVER_MET),
-            ) from None
+            raise self.never_met(name, met) from None
         causes = await self._of_recording(recording)
         return _told(recording.key.serial, recording.key.file_id, recording.state, causes)
 
     async def overview(self) -> dict[str, Any]:
-        """Every recorder that something is in the way of, and recordings by the reason they wait or are parked for."""
-        recorders = {one.serial: self._of_recorder(one) for one in await self._spool.recorders()}
-        gateway = (*self._by_hand("radio"), *self._by_hand("uploads"), *self._clock(), *self._cloud())
+        """What is in the way of everything, of each recorder, and of recordings by the reason they wait for."""
+        rows = await self._spool.recordings(states=_OPEN)
+        queue = [row for row in rows if _is_queued(row)]
+        gateway = (*self._of_radio(), *self._of_cloud(), *self._parts(_OF_NEITHER), *self._clock())
+        met = await self._spool.recorders()
+        recorders = {one.serial: self._of_recorder(one) for one in met}
+        recorders |= {one.address: [self._unmet(one)] for one in unmet(self._live, met)}
         return {
             "gateway": [asdict(cause) for cause in gateway],
             "recorders": [
-                _told(serial, None, None, causes)
-                for serial, causes in recorders.items()
+                _told(name, None, None, causes)
+                for name, causes in recorders.items()
                 if any(cause.code for cause in causes)
             ],
-            "recordings": await self._groups(await self._spool.recordings(states=_OPEN)),
+            "recordings": [
+                asdict(cause)
+                for cause in (*self._groups(rows), *self._in_queue(queue))
+                if cause.code not in {one.code for one in gateway}
+            ],
         }
 
-    async def _groups(self, rows: Sequence[Recording]) -> list[dict[str, Any]]:
+    async def _of_all(self, record: RecorderRecord) -> list[Cause]:
+        """All that is in the way of a recorder and of what came from it; what only tells that it is well comes last."""
+        rows = await self._spool.recordings(states=_OPEN, serial=record.serial)
+        queue = [row for row in rows if _is_queued(row)]
+        waits_for_cloud = record.binding.membership is Membership.UNRESOLVED or any(
+            row.state in TO_UPLOAD for row in rows
+        )
+        visits = self._of_recorder(record)
+        causes = [*self._of_radio(), *(cause for cause in visits if cause.code)]
+        causes += self._of_cloud() if waits_for_cloud else []
+        told = {cause.code for cause in causes}
+        causes += [group for group in self._groups(rows) if group.code not in told]
+        causes += self._in_queue(queue)
+        return causes + self._clock() + [cause for cause in visits if not cause.code]
+
+    def _groups(self, rows: Sequence[Recording]) -> Iterator[Cause]:
         """Those that wait or are parked for a reason of their own, by that reason."""
-        by_code: dict[tuple[str, bool], list[Recording]] = defaultdict(list)
+        by_code: dict[tuple[bool, str], list[Recording]] = defaultdict(list)
         for row in rows:
             if code := row.parked_reason or row.waiting_for:
-                by_code[code, row.state is Custody.PARKED].append(row)
-        return [self._group(code, parked, found) for (code, parked), found in sorted(by_code.items())]
+                by_code[row.state is not Custody.PARKED, code].append(row)
+        for (waits, code), found in sorted(by_code.items()):
+            soonest = min((row.next_attempt_at for row in found if row.next_attempt_at is not None), default=None)
+            yield Cause(
+                f"{_counted(found)} {'waiting' if waits else 'parked'}, the latest {_short_name(found[-1])}",
+                found[-1].waiting_detail or code,
+                code,
+                next_in_s=None if soonest is None else max(0.0, soonest - self._now()),
+                remedy=remedy(code),
+            )
 
-    def _group(self, code: str, parked: bool, rows: Sequence[Recording]) -> dict[str, Any]:
-        soonest = min((row.next_attempt_at for row in rows if row.next_attempt_at is not None), default=None)
-        return {
-            "code": code,
-            "parked": parked,
-            "count": len(rows),
-            "says": rows[-1].waiting_detail or code,
-            "latest": f"{rows[-1].key.serial}/{rows[-1].key.file_id}",
-            "next_in_s": None if soonest is None else max(0.0, soonest - self._now()),
-            "remedy": remedy(code),
-        }
+    def _in_queue(self, rows: Sequence[Recording]) -> Iterator[Cause]:
+        """Those that only wait for their turn to be uploaded; nothing while one is at work on each of them."""
+        at_work = {(one.serial, one.file_id) for one in self._live.uploads}
+        if all((row.key.serial, row.key.file_id) in at_work for row in rows):
+            return
+        yield Cause(
+            f"{_counted(rows)} waiting, the latest {_short_name(rows[-1])}",
+            self._turn(),
+            Reason.QUEUED,
+            remedy=remedy(Reason.QUEUED),
+        )
+
+    def _turn(self) -> str:
+        """Why uploads go one after the other, and slowly while the limit of calls is what they wait for."""
+        if next(self._of_cloud(), None):
+            return "Nothing goes to the cloud now."
+        spent = [one for one in self._live.budget if one.at_once == 0]
+        if not spent:
+            return "Others are uploaded before it."
+        limit = min(spent, key=lambda one: one.per_minute)
+        what = "upload addresses" if limit.name == "upload_urls" else "calls"
+        return (
+            f"Others are uploaded before it, and this hub may ask the cloud for {limit.per_minute:.0f} {what} a minute."
+        )
+
+    def never_met(self, name: str, met: Iterable[RecorderRecord]) -> StatusError:
+        """What to say of a name that nobody has: perhaps its recorder was not visited yet, or nobody can be."""
+        says, todo = f"No recorder and no recording named {name} is known here.", remedy(Reason.NEVER_MET)
+        if down := list(self._of_radio()):
+            says, todo = f"{says} Nobody can be met now: {down[0].says}", down[0].remedy
+        elif count := len(unmet(self._live, met)):
+            says += f" {count} in range {'has' if count == 1 else 'have'} not told a serial yet."
+            todo = f"See what keeps that one from it: bota-gateway why. Else: {todo}"
+        return StatusError(says, code=Reason.NEVER_MET, remedy=todo)
 
     # -- recordings ----------------------------------------------------------------------------------------------------
 
@@ -171,8 +224,8 @@ class Why:
             return own
         if row.state in _AT_RECORDER:
             here = own or [Cause(about, _AT_RECORDER[row.state], since=await self._since(row))]
-            return here + self._of_recorder(await self._spool.recorder(row.key.serial), held=True)
-        causes = [*own, *self._by_hand("uploads"), *self._cloud(), *self._parts(_OF_CLOUD)]
+            return [*here, *self._of_radio(), *self._of_recorder(await self._spool.recorder(row.key.serial))]
+        causes = [*own, *self._of_cloud()]
         return (causes or [self._uploading(about, row)]) + self._clock()
 
     def _settled(self, row: Recording) -> str | None:
@@ -200,8 +253,8 @@ class Why:
         for upload in self._live.uploads:
             if (upload.serial, upload.file_id) == (row.key.serial, row.key.file_id):
                 sent = f"{size(upload.sent_bytes)} of {size(upload.size_bytes)} sent"
-                return Cause(about, f"It is being uploaded: {upload.step}, {sent}.")
-        return Cause(about, "Others are uploaded before it.", Reason.QUEUED, remedy=remedy(Reason.QUEUED))
+                return Cause(about, f"It is {DOING[upload.step]}: {sent}.")
+        return Cause(about, self._turn(), Reason.QUEUED, remedy=remedy(Reason.QUEUED))
 
     async def _since(self, row: Recording) -> float | None:
         """When its last step was taken."""
@@ -210,23 +263,31 @@ class Why:
 
     # -- recorders -----------------------------------------------------------------------------------------------------
 
-    def _of_recorder(self, record: RecorderRecord, *, held: bool = False) -> list[Cause]:
-        """What is in the way of its visits; ``held``: recordings of it have reasons of their own."""
+    def _of_recorder(self, record: RecorderRecord) -> list[Cause]:
+        """What is in the way of its visits, beside what is in the way of all of them."""
         about = f"recorder {record.serial}"
         if any(link.serial == record.serial for link in self._live.links):
             return [Cause(about, "It is being visited now.")]
-        causes = list(self._parts(self._live.failing.keys() - _OF_CLOUD - _OF_NEITHER))
+        causes = []
         heard = self._live.heard.get(record.address)
-        causes += self._by_hand("radio")
         is_quiet = (heard is None or not heard.present) and self._now() - record.last_seen_at > _JUST_MET_S
-        if not causes and is_quiet:
+        if is_quiet and not list(self._of_radio()):
             causes.append(self._not_heard(about, record, None if heard is None else heard.rssi))
-        if record.waiting_for is not None:
+        is_told = causes and str(record.waiting_for).startswith("radio_")  # how the last try failed is no news then
+        if record.waiting_for is not None and not is_told:
             causes.append(self._waiting(about, record))
-        if record.binding.membership is Membership.UNRESOLVED:
-            causes += self._cloud()
-        well = "Nothing holds up its visits." if held else "Nothing holds it up."
-        return causes or [Cause(about, well, next_in_s=self._next_in(record))]
+        return causes or [Cause(about, "Nothing holds up its visits.", next_in_s=self._next_in(record))]
+
+    def _unmet(self, one: UnmetReport) -> Cause:
+        about = f"a recorder at {one.address}"
+        if one.error is None:
+            return Cause(about, "It is in range and was not visited yet: its first visit tells its serial.")
+        loop_time = asyncio.get_running_loop().time()
+        says = (
+            f"In {one.failures} tr{'y' if one.failures == 1 else 'ies'} it did not tell its serial: {one.error.message}"
+        )
+        left = max(0.0, one.again_at - loop_time)
+        return Cause(about, says, one.error.error_code, None, left, one.error.next_step)
 
     def _not_heard(self, about: str, record: RecorderRecord, rssi: int | None) -> Cause:
         signal = record.rssi if rssi is None else rssi
@@ -235,6 +296,8 @@ class Why:
         if signal is not None:
             near = "near: it is off or empty, or its owner's phone holds it" if signal > _NEAR_DBM else "far"
             says += f", at {signal} dBm, so it was {near}"
+        if (battery := record.battery_percent) is not None and battery <= _LOW_PERCENT and not record.charging:
+            says += f"; its battery was at {battery} %"
         return Cause(about, f"{says}.", Reason.NOT_HEARD, record.last_seen_at, None, remedy(Reason.NOT_HEARD))
 
     def _waiting(self, about: str, record: RecorderRecord) -> Cause:
@@ -246,6 +309,17 @@ class Why:
         return None if record.next_visit_at is None else max(0.0, record.next_visit_at - self._now())
 
     # -- the gateway ---------------------------------------------------------------------------------------------------
+
+    def _of_radio(self) -> Iterator[Cause]:
+        """What is in the way of all visits."""
+        yield from self._parts(self._live.failing.keys() - _OF_CLOUD - _OF_NEITHER)
+        yield from self._by_hand("radio")
+
+    def _of_cloud(self) -> Iterator[Cause]:
+        """What is in the way of all uploads."""
+        yield from self._by_hand("uploads")
+        yield from self._cloud()
+        yield from self._parts(_OF_CLOUD)
 
     def _by_hand(self, part: str) -> Iterator[Cause]:
         if (since := self._live.paused.get(part)) is not None:
@@ -271,11 +345,16 @@ class Why:
                 yield Cause(f"the {name}", error.message, error.error_code, None, left, error.next_step)
 
 
-def _of_serial(recorders: list[RecorderRecord], name: str) -> RecorderRecord | None:
-    """The recorder that a person means: exactly, else by the last digits if only one ends so."""
-    exact = [one for one in recorders if one.serial == name]
-    ending = [one for one in recorders if one.serial.upper().endswith(name.upper())]
-    return exact[0] if exact else ending[0] if len(ending) == 1 else None
+def _is_queued(row: Recording) -> bool:
+    return row.state in TO_UPLOAD and row.waiting_for is None
+
+
+def _counted(rows: Sequence[Recording]) -> str:
+    return f"{len(rows)} recording{'s' * (len(rows) != 1)}"
+
+
+def _short_name(row: Recording) -> str:
+    return f"{row.key.serial}/{row.key.file_id}"
 
 
 def _told(serial: str, file_id: str | None, state: Custody | None, causes: list[Cause]) -> dict[str, Any]:

@@ -8,9 +8,18 @@ from typing import Any
 
 from bota_gateway.model import FIRST_SET
 
+DOING = {
+    "captured": "being created",
+    "created": "being sent",
+    "put": "being completed",
+    "completing": "being verified",
+}
+"""What an upload does in each state of custody."""
 MISSING = "-"
 """What is not known is a dash everywhere."""
 _UNITS = ("B", "kB", "MB", "GB", "TB")
+LONGEST_S = 10 * 365 * 86_400
+"""Nothing waits on a hub for longer: a clock has leapt in between."""
 _HALF_A_YEAR_S = 182 * 86_400
 """Within this a day without its year is not mistaken; ``ls -l`` does the same."""
 
@@ -47,6 +56,19 @@ def duration(seconds: float | None) -> str:
         return f"{hours} h {minutes} min" if minutes else f"{hours} h"
     days, hours = divmod(hours, 24)
     return f"{days} d {hours} h" if hours else f"{days} d"
+
+
+def age(at: float, now: float) -> str:
+    """How long ago that was; 'unknown age' where one of both clocks was not set, or the span is no hub's."""
+    seconds = passed(at, now)
+    return "unknown age" if seconds is None else duration(seconds)
+
+
+def passed(at: float | None, now: float) -> float | None:
+    """Seconds since then by the wall clock; None where one of both times is of a clock that was not set."""
+    if at is None or min(at, now) < FIRST_SET or now - at > LONGEST_S:
+        return None
+    return max(0.0, now - at)
 
 
 def clock(at: float | None) -> str:

@@ -6,6 +6,6 @@ are pure; ``const.py`` holds the numbers.
 
 from bota_gateway.sync.progress import LinkProgress
 from bota_gateway.sync.reasons import Reason
-from bota_gateway.sync.rounds import Rounds
+from bota_gateway.sync.rounds import Rounds, Unmet
 
-__all__ = ["LinkProgress", "Reason", "Rounds"]
+__all__ = ["LinkProgress", "Reason", "Rounds", "Unmet"]

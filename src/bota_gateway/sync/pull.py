@@ -242,6 +242,7 @@ class Transfer:
         lasted = self._lasted if since is None else asyncio.get_running_loop().time() - since
         return {
             "adapter": link.adapter,
+            "adapter_address": link.adapter_address,
             "attempt": self.attempt,
             "seconds": round(lasted, 1),
             "bytes_per_s": round(receiver.received_bytes / max(lasted, 1e-3)),

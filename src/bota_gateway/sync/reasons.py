@@ -27,7 +27,7 @@ class Reason(StrEnum):
     UNRESOLVED = "recorder_unresolved"
     """The cloud has not said yet whose it is; nobody's audio is taken on suspicion.
 
-    Check the hub's network: bota-gateway status says whether the cloud answers.
+    Nothing if it is seconds old. Else see why the cloud gives no answer: bota-gateway why.
     """
     LOW_BATTERY = "recorder_low_battery"
     """Low on battery and not charging: a transfer costs it what its owner may need for the next recording.

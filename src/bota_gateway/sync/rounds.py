@@ -35,6 +35,21 @@ class _Presence:
     """For an address that is not the last known one of any recorder: when it may be tried again."""
     failures: int = 0
     """As before: tries in a row that did not even bring a serial."""
+    error: GatewayError | None = None
+    """As before: how the last one failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unmet:
+    """A recorder in range that no visit has identified."""
+
+    address: str
+    rssi: int
+    heard_ago_s: float
+    failures: int
+    error: GatewayError | None
+    again_at: float
+    """Loop time of the next visit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +117,19 @@ class Rounds:
     def links(self) -> list[LinkProgress]:
         """What each link is doing right now; for reading only."""
         return list(self._links.values())
+
+    @property
+    def unmet(self) -> list[Unmet]:
+        """Those in range whose serial is not known: not visited yet, or failing since they were met."""
+        clock = asyncio.get_running_loop().time()
+        return [
+            Unmet(one.address, one.rssi, clock - one.at, here.failures, here.error, here.not_before)
+            for one in self._radio.sightings.values()
+            if clock - one.at <= PRESENT_S
+            and one.address not in self._known.by_address
+            and one.address not in self._links
+            and (here := self._present.get(one.address)) is not None
+        ]
 
     async def run(self) -> None:
         """Visit until cancelled; a failed visit is put off and stops no other.
@@ -295,6 +323,7 @@ class Rounds:
         if record is None:
             presence = self._present[progress.address]
             presence.failures += 1
+            presence.error = error
             delay = backoff_after(error, presence.failures, hub.rng)
             self._put_off(progress.address, delay)
         else:

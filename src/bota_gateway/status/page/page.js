@@ -33,9 +33,11 @@ function duration(seconds) {
   return hours < 48 ? `${hours} h ${minutes % 60} min` : `${Math.floor(hours / 24)} d ${hours % 24} h`;
 }
 
+const FIRST_SET = 1420070400; // start of 2015: a clock that says less was not set
+
 function moment(at, withSeconds = false) {
   if (at === null || at === undefined) return "-";
-  if (at === 0) return "unknown";
+  if (at < FIRST_SET) return "unknown";
   const options = { month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit", hour12: false };
   if (withSeconds) options.second = "2-digit";
   return new Date(at * 1000).toLocaleString(undefined, options);
@@ -58,17 +60,20 @@ async function ask(question, parameters = {}) {
 function showStatus(status) {
   if (byId("word").textContent !== status.health) byId("word").textContent = status.health;
   byId("word").dataset.word = status.health;
-  byId("summary").textContent = status.summary;
+  byId("summary").textContent = status.summary; // not told aloud: it changes all the time
   document.title = `${status.health} - bota-gateway`;
   const problems = [
     ...status.problems.map((one) => problem(`${one.part}: ${one.message}`, one.code, one.remedy, one.next_attempt_in_s)),
-    ...status.pauses.map((one) => problem(one.message, one.code, "", one.next_attempt_in_s)),
+    ...status.held.map((one) => problem(`${counted(one.count)}: ${one.message}`, one.code, one.remedy, null)),
+    ...status.pauses.map((one) => problem(one.message, one.code, one.remedy, one.next_attempt_in_s)),
   ];
   byId("problems").hidden = problems.length === 0;
   byId("problems").querySelector("ul").replaceChildren(...problems);
   const moving = [...status.links.map(link), ...status.uploads.map(upload)];
   byId("moving").replaceChildren(...(moving.length ? moving : [element("li", { className: "hint" }, "Nothing.")]));
 }
+
+const counted = (count) => `${count} recording${count === 1 ? "" : "s"}`;
 
 function problem(says, code, remedy, nextInS) {
   const again = next(nextInS);
@@ -89,7 +94,8 @@ function link(one) {
 }
 
 function upload(one) {
-  const says = `${one.serial}: uploading ${one.file_id}, ${one.state}, ${size(one.sent_bytes)} of ${size(one.size_bytes)} sent`;
+  const sent = `${size(one.sent_bytes)} of ${size(one.size_bytes)} sent`;
+  const says = `${one.serial}: uploading ${one.file_id}, ${sent}, ${one.doing}`;
   return element("li", {}, says, bar(says, one.sent_bytes, one.size_bytes));
 }
 
@@ -121,22 +127,31 @@ function because(one) {
   return element("span", {}, `${one.waiting_detail || code} `, element("span", { className: "code" }, `[${code}]`));
 }
 
+// Rows are made anew all the time: whoever went to a button with the keyboard stays on it.
+function replaceRows(id, rows) {
+  const label = byId(id).contains(document.activeElement) && document.activeElement.getAttribute("aria-label");
+  byId(id).replaceChildren(...rows);
+  if (label) byId(id).querySelector(`[aria-label="${CSS.escape(label)}"]`)?.focus({ preventScroll: true });
+}
+
+const nobody = (columns, says) => element("tr", {}, element("td", { colSpan: columns, className: "hint" }, says));
+
 async function showRecorders() {
   const recorders = await ask("recorders");
-  byId("recorders").replaceChildren(
-    ...recorders.map((one) =>
-      row([
-        ["Recorder", opener(one.serial, `Why: recorder ${one.serial}`, () => explain(one.serial))],
-        ["Heard", one.in_range || one.linked ? "in range" : `${duration(one.heard_ago_s ?? one.seen_ago_s)} ago`],
-        ["Signal", one.rssi === null ? "-" : `${one.rssi} dBm`, "number"],
-        ["Battery", one.battery_percent === null ? "-" : `${one.battery_percent} %${one.charging ? " +" : ""}`, "number"],
-        ["Storage", one.storage_total_mb ? `${Math.round((100 * one.storage_used_mb) / one.storage_total_mb)} %` : "-", "number"],
-        ["Holds", one.pending === null ? "-" : String(one.pending), "number"],
-        ["Next visit", next(one.next_attempt_in_s)],
-        ["Why not now", because(one)],
-      ]),
-    ),
-  );
+  const rows = recorders.map((one) => {
+    const name = one.serial ?? one.address;
+    return row([
+      ["Recorder", opener(name, `Why: recorder ${name}`, () => explain(name))],
+      ["Heard", one.in_range || one.linked ? "in range" : `${duration(one.heard_ago_s ?? one.seen_ago_s)} ago`],
+      ["Signal", one.rssi === null ? "-" : `${one.rssi} dBm`, "number"],
+      ["Battery", one.battery_percent === null ? "-" : `${one.battery_percent} %${one.charging ? " +" : ""}`, "number"],
+      ["Storage", one.storage_total_mb ? `${Math.round((100 * one.storage_used_mb) / one.storage_total_mb)} %` : "-", "number"],
+      ["Holds", one.pending === null ? "-" : String(one.pending), "number"],
+      ["Next visit", next(one.next_attempt_in_s)],
+      ["Why not now", because(one)],
+    ]);
+  });
+  replaceRows("recorders", rows.length ? rows : [nobody(8, "No recorder has been met yet.")]);
 }
 
 const DONE = new Set(["confirmed", "forgotten"]);
@@ -157,8 +172,7 @@ async function showRecordings() {
       ["Waits for", because(one)],
     ]);
   });
-  const none = element("tr", {}, element("td", { colSpan: 6, className: "hint" }, "None."));
-  byId("recordings").replaceChildren(...(rows.length ? rows : [none]));
+  replaceRows("recordings", rows.length ? rows : [nobody(6, "None.")]);
 }
 
 function showHappening(one) {
@@ -184,7 +198,8 @@ function open(title, answer, timeline) {
 
 function cause(one) {
   const code = one.code ? element("span", { className: "code" }, ` [${one.code}]`) : null;
-  const times = [one.since ? `since ${moment(one.since)}` : "", next(one.next_in_s) && `next try ${next(one.next_in_s)}`];
+  const again = next(one.next_in_s) && `${one.code ? "next try" : "next"} ${next(one.next_in_s)}`;
+  const times = [one.since ? `since ${moment(one.since)}` : "", again];
   return [
     element("p", {}, `${one.about}: ${one.says}`, code),
     times.some(Boolean) ? element("p", { className: "hint" }, times.filter(Boolean).join(", ")) : "",
@@ -193,17 +208,7 @@ function cause(one) {
 }
 
 async function explain(serial) {
-  const why = await ask("why", { of: serial });
-  const held = why.recordings.map((one) =>
-    element(
-      "li",
-      {},
-      `${one.count} recording${one.count === 1 ? "" : "s"} ${one.parked ? "parked" : "waiting"}: ${one.says} `,
-      element("span", { className: "code" }, `[${one.code}]`),
-      element("div", {}, `Next: ${one.remedy}`),
-    ),
-  );
-  open(serial, why, held);
+  open(serial, await ask("why", { of: serial }), []);
 }
 
 async function tell(name) {
