@@ -56,8 +56,13 @@ def test_what_is_missing_is_put_back(hub: HubMachine) -> None:
 
 
 def test_the_key_is_asked_for_without_echo(hub: HubMachine) -> None:
-    """Who installs by hand types the key, and nobody behind them reads it."""
+    """Who installs by hand types the key, and nobody behind them reads it; who types none is told, and nothing done."""
     hub.run("rm", "/etc/bota-gateway/api-key")
+    empty = hub.dialogue(*INSTALL, "--sim", prompt="API key of the project", answer="")
+    assert (empty.code, "no key was typed" in empty.output) == (1, True)
+    hub.write("/etc/key", "")
+    assert "is empty" in hub.run(*INSTALL, "--sim", "--key-file", "/etc/key", check=False).output
+    assert not exists(hub, "/etc/bota-gateway/api-key")
     asked = hub.dialogue(*INSTALL, "--sim", prompt="API key of the project", answer=KEY)
     assert asked.code == 0, asked.output
     assert KEY not in asked.output
