@@ -34,6 +34,10 @@ class Custody(StrEnum):
     PARKED = "parked"
 
 
+FORGOTTEN_BY_HAND: Final = "forgotten_by_hand"
+"""Code with which a recording is parked that a person had this hub forget: nobody works on it, and nobody needs to."""
+
+
 class Membership(StrEnum):
     """What the cloud says of a recorder's serial."""
 
@@ -131,6 +135,11 @@ class Recording:
     """When its wait began; a clock that stands before it has been set back since, and the wait is over."""
     look_first: bool = False
     """Its bytes or the whole spool were lost here: the cloud may have it, and is searched before it is created."""
+
+    @property
+    def forgotten_by_hand(self) -> bool:
+        """Whether it rests because a person said so; only that person's ``retry`` brings it back."""
+        return self.parked_reason == FORGOTTEN_BY_HAND
 
 
 @dataclass(frozen=True, slots=True)

@@ -225,7 +225,7 @@ async def test_every_other_question_has_json_too(running: Running) -> None:
     assert timeline["stages_s"].keys() == {"received"}
     assert timeline["recording"]["file_id"] == "00000003"
     assert all({"at", "happened", "detail"} <= set(one) for one in timeline["timeline"])
-    assert (await running.ask("retry", "00000003", "--json")).json == {"retried": 1}
+    assert (await running.ask("retry", "00000003", "--json")).json == {"retried": 1, "left_forgotten": 0}
 
 
 async def test_recordings_can_be_narrowed(running: Running) -> None:

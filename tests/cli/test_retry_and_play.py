@@ -79,7 +79,7 @@ async def test_one_or_all_of_a_cause_are_brought_back_over_the_socket(tmp_path: 
             for serial in pins:
                 world.cloud.devices.bind(serial, "eu_new")
             both = await running.ask("retry", "--reason", "recorder_unbound", "--json")
-            assert both.json == {"retried": 2}
+            assert both.json == {"retried": 2, "left_forgotten": 0}
             rows = await running.all_in(Custody.CONFIRMED, Custody.PARKED, count=3)
             assert {row.parked_reason for row in rows} == {None, "upload_unsupported_audio"}
             assert len(world.cloud.recordings) == 2

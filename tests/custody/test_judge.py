@@ -122,6 +122,18 @@ WAITING = replace(
 """One recording that rightly waits for a human."""
 
 
+FORGOTTEN = replace(
+    WAITING,
+    rows=[parked(sha256=None, parked_from=Custody.LISTED, parked_reason="forgotten_by_hand")],
+    audio={1: None},
+    waits={},
+    forgotten=frozenset({HELD}),
+    ever_forgotten=frozenset({HELD}),
+    timelines={1: (replace(TIMELINE[0], detail={"sha256": GOOD}),)},
+)
+"""One recording that a human had the hub forget."""
+
+
 def unlooked(*words: Told) -> list[Told]:
     """The same words where nobody could look at the disk."""
     return [replace(word, on_disk=None) for word in words]
@@ -157,6 +169,13 @@ FAULTLESS: Mapping[str, Evidence] = {
     ),
     "started again before anything was captured": replace(FINE, told=[START, replace(START, order=-1), ACK, CONFIRM]),
     "forgotten after its retention": replace(FINE, rows=[replace(ROW, state=Custody.FORGOTTEN)], audio={1: None}),
+    "forgotten by hand": FORGOTTEN,
+    "forgotten by hand, the last copy": replace(FORGOTTEN, still_held=[]),
+    "forgotten by hand, judged by the timeline": replace(FORGOTTEN, told=unlooked(START, ACK)),
+    "forgotten by hand, while the cloud came to have it": replace(FORGOTTEN, cloud=[COPY]),
+    "forgotten by hand, and wanted after all": replace(
+        FINE, ever_forgotten=frozenset({HELD}), told=[START, ACK, replace(START, order=2), CONFIRM]
+    ),
     "a part that failed for a named reason": replace(
         FINE, events=[{"event": "part_failed", "code": "radio_no_adapter"}]
     ),
@@ -167,6 +186,22 @@ BROKEN: list[tuple[str, Wrong, Evidence]] = [
     ("created and never completed", Wrong.LOST, replace(FINE, cloud=[replace(COPY, complete=False)])),
     ("a second recording never came", Wrong.LOST, replace(FINE, made=[HELD, LATER])),
     ("waits, and is nowhere", Wrong.LOST, replace(WAITING, still_held=[], rows=[parked(sha256=None)], audio={1: None})),
+    ("forgotten, and nobody said so", Wrong.LOST, replace(FORGOTTEN, forgotten=frozenset())),
+    (
+        "forgotten by hand, and told to be deleted",
+        Wrong.CONFIRMED_TOO_EARLY,
+        replace(FORGOTTEN, told=[START, ACK, replace(CONFIRM, in_cloud=False)]),
+    ),
+    (
+        "forgotten by hand, wanted after all, and doubled",
+        Wrong.DOUBLED,
+        replace(FINE, ever_forgotten=frozenset({HELD}), cloud=[COPY, replace(COPY, id="rec_2")]),
+    ),
+    (
+        "forgotten by hand, and wanted in vain",
+        Wrong.LOST,
+        replace(FORGOTTEN, forgotten=frozenset(), rows=[], still_held=[]),
+    ),
     ("other bytes in the bucket", Wrong.DAMAGED, replace(FINE, cloud=[replace(COPY, stored_sha256=OTHER)])),
     ("nothing in the bucket", Wrong.DAMAGED, replace(FINE, cloud=[replace(COPY, stored_sha256=None)])),
     ("twice complete", Wrong.DOUBLED, replace(FINE, cloud=[COPY, replace(COPY, id="rec_2")])),

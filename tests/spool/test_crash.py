@@ -55,7 +55,8 @@ async def judge_recording(spool: Spool, row: Recording) -> None:
     else:
         assert await spool._db.read("SELECT 1 FROM audio WHERE recording_id = ?", (row.id,)) == []
     if row.state is Custody.PARKED:
-        assert (row.parked_reason, lines[-1].happened) == ("device_error_0x14", "parked")
+        why = ("forgotten_by_hand", "forgotten_by_hand") if row.cloud_id else ("device_error_0x14", "parked")
+        assert (row.parked_reason, lines[-1].happened) == why
 
 
 def test_a_kill_at_any_statement_of_a_migration_is_harmless(tmp_path: Path) -> None:

@@ -49,6 +49,10 @@ class Expected:
     here: bool = False
     """Captured, and not deleted since."""
     waiting: bool = False
+    by_hand: bool = False
+    """Forgotten so."""
+    seen: bool = True
+    """By the last list in this life of the gateway."""
     received: int = 0
 
 
@@ -93,7 +97,7 @@ class CustodyMachine(RuleBasedStateMachine):
         try:
             self.run(call)
         except SpoolError as error:
-            if legal or error.error_code != "spool_bad_transition":
+            if legal or error.error_code not in {"spool_bad_transition", "forgotten_by_hand"}:
                 raise
             return False
         assert legal, f"{step} from {row.state} was let through"
@@ -160,13 +164,55 @@ class CustodyMachine(RuleBasedStateMachine):
 
     @rule()
     def retry(self) -> None:
-        """A human says: try everything again."""
-        waiting = [row for row in self.rows.values() if row.waiting and row.state is not Custody.RECEIVING]
+        """A human says: try everything again; what was forgotten by hand is not meant."""
+        waiting = [
+            row for row in self.rows.values() if row.waiting and row.state is not Custody.RECEIVING and not row.by_hand
+        ]
         assert self.run(self.spool.retry()) == len(waiting)
         for row in waiting:
-            row.state = row.parked_from or row.state
-            row.parked_from = None
-            row.waiting = False
+            self.expect_back(row)
+
+    @rule(number=st.sampled_from(NUMBERS))
+    def retry_one(self, number: int) -> None:
+        """A human names one, forgotten by hand or not."""
+        row = self.rows[number]
+        if row.waiting and row.state is not Custody.RECEIVING:
+            assert self.run(self.spool.retry(number)) == 1
+            self.expect_back(row)
+
+    def expect_back(self, row: Expected) -> None:
+        """What a retry makes of it."""
+        row.state = row.parked_from or row.state
+        row.parked_from = None
+        row.waiting = row.by_hand = False
+
+    @rule(number=st.sampled_from(NUMBERS), uploading=st.booleans(), last_copy=st.booleans())
+    def forget_by_hand(self, number: int, uploading: bool, last_copy: bool) -> None:
+        """Somebody wants no more work on one; refused, nothing has changed."""
+        row = self.rows[number]
+        self.clock.now += 1
+        in_cloud = row.state in {Custody.STORED, Custody.CONFIRMING, Custody.CONFIRMED}
+        is_last = row.here and not in_cloud and not row.seen
+        over = (
+            row.by_hand
+            or row.state is Custody.FORGOTTEN
+            or (in_cloud and row.state is not Custody.CONFIRMED and not row.here)
+        )
+        refused = uploading or row.state is Custody.RECEIVING or over or (is_last and not last_copy)
+        call = self.spool.forget_by_hand(number, last_copy=last_copy, is_uploading=lambda _: uploading)
+        try:
+            self.run(call)
+        except SpoolError as error:
+            if not refused or not error.error_code.startswith("forget_"):
+                raise
+            return
+        assert not refused
+        row.here = False
+        if row.state is Custody.CONFIRMED:
+            row.state = Custody.FORGOTTEN
+        elif not in_cloud:
+            row.state, row.parked_from, row.waiting = Custody.PARKED, Custody.LISTED, True
+            row.captured, row.by_hand = False, True
 
     @rule(shown=st.sets(st.sampled_from(NUMBERS)), complete=st.booleans())
     def reconcile(self, shown: set[int], complete: bool) -> None:
@@ -174,8 +220,10 @@ class CustodyMachine(RuleBasedStateMachine):
         self.run(self.spool.reconcile(SERIAL, [entry(number) for number in sorted(shown)], complete=complete))
         for number, row in self.rows.items():
             if number in shown:
+                row.seen = True
                 self.expect_present(row)
             elif complete:
+                row.seen = False
                 self.expect_absent(row)
 
     def expect_present(self, row: Expected) -> None:
@@ -189,7 +237,7 @@ class CustodyMachine(RuleBasedStateMachine):
         """What a recording missing from a complete list becomes."""
         if row.state in {Custody.STORED, Custody.CONFIRMING}:
             row.state = Custody.CONFIRMED
-        elif row.state is Custody.LISTED or (row.state is Custody.PARKED and not row.captured):
+        elif row.state is Custody.LISTED or (row.state is Custody.PARKED and not row.captured and not row.by_hand):
             row.state, row.parked_from, row.waiting = Custody.FORGOTTEN, None, False
 
     @rule()
@@ -209,6 +257,7 @@ class CustodyMachine(RuleBasedStateMachine):
         assert examine(Path(self.directory.name)).faults == []
         self.spool = self.run(self.open())
         for row in self.rows.values():
+            row.seen = False
             if row.state is Custody.RECEIVING:
                 row.state = Custody.LISTED
 

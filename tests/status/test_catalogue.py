@@ -9,7 +9,7 @@ from bota_gateway.config import Settings
 from bota_gateway.config_loading import api_key
 from bota_gateway.errors import ConfigError
 from bota_gateway.radio.classify import PERMISSION_ADVICE
-from bota_gateway.spool.receiving import TOLD
+from bota_gateway.spool.listing import TOLD
 from bota_gateway.status.catalogue import BY_NAME, LEVELS, Event
 from bota_gateway.status.remedies import remedy
 from bota_gateway.status.words import sentence

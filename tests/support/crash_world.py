@@ -33,6 +33,7 @@ import bota_gateway.upload.tools
 from bota_gateway.cloud import api, transport
 from bota_gateway.config import Settings
 from bota_gateway.daemon import Gateway
+from bota_gateway.errors import GatewayError, StatusError
 from bota_gateway.model import Custody, Recording
 from bota_gateway.radio.bumble_backend import backends
 from bota_gateway.sim.cloud import CloudOptions
@@ -43,7 +44,7 @@ from bota_gateway.spool import Spool
 from bota_gateway.status.server import Answer, StatusServer
 from support.doors import Classes, Pending, WatchedRecorder, WatchedTransport, watch_statements, watched_adapter
 from support.effects import Effects, Moment, Point
-from support.evidence import Evidence
+from support.evidence import Evidence, Held
 from support.gathering import SPOOL_FILES, cloud_copies, copy_spool, diagnostics, digest_of, files_of, spool_facts
 from support.memory_net import MemoryBackend, MemoryCloud, MemoryNetwork
 from support.one_thread import sqlite_in_one_thread
@@ -176,6 +177,39 @@ class World:
         effect = self._pending.pop(recorder.address.upper(), None)
         if effect is not None:
             effect.reach(Moment.ACTED)
+
+    # -- what a person wants no more -----------------------------------------------------------------------------------
+
+    async def forget(self, row: Recording) -> bool:
+        """Somebody has the hub forget a recording, also its last copy; False when that is refused.
+
+        Cut off by a death, it may have happened or not. What the cloud has stored must be there all the same.
+        """
+        held = self._made_of(row) if row.stored_at is None else set()
+        self.witness.forgotten |= held
+        self.witness.ever_forgotten |= held
+        try:
+            await self._ask({"ask": "forget", "recording": str(row.key), "last_copy": True})
+        except GatewayError:
+            self.witness.forgotten -= held
+            return False
+        return True
+
+    async def want_again(self, row: Recording) -> None:
+        """Somebody asks for a forgotten recording after all."""
+        await self._ask({"ask": "retry", "recording": str(row.key)})
+        if not self.life.effects.over:
+            self.witness.forgotten -= self._made_of(row)
+
+    async def _ask(self, question: dict[str, object]) -> object:
+        if self.life.ask is None:
+            raise StatusError("The gateway does not listen yet.")
+        return await self.life.ask(question)
+
+    def _made_of(self, row: Recording) -> set[Held]:
+        """What recorders made under this name: all of it, as several takes share one."""
+        key = (row.key.serial, row.key.file_id, row.key.started_at)
+        return {one for one in self.witness.made if (one.serial, one.file_id, one.started_at) == key}
 
     # -- lives ---------------------------------------------------------------------------------------------------------
 
@@ -341,6 +375,8 @@ class World:
             secrets=witness.secrets,
             waits={one: waits[one.serial, one.file_id] for one in witness.made if (one.serial, one.file_id) in waits},
             taken=frozenset(witness.taken),
+            forgotten=frozenset(witness.forgotten),
+            ever_forgotten=frozenset(witness.ever_forgotten),
             may_confirm=self.scenario.settings.get("recorders", {}).get("confirm") != "never",
         )
 

@@ -66,6 +66,10 @@ def _gives_old_urls(world: World) -> None:
     world.cloud.faults.add("PUT s3", S3Refusal(refusal="expired"))
 
 
+def _gives_no_urls(world: World) -> None:
+    world.cloud.faults.add("POST /recordings/{id}/upload-url", Status(status=503), times=None)
+
+
 def _belongs_to_nobody(world: World) -> None:
     world.cloud.devices.unbind(PIN)
 
@@ -135,6 +139,31 @@ async def _waits_for_the_retention(world: World) -> bool:
     return all(row.released_at is not None for row in await world.spool.recordings())
 
 
+async def _forgets_it(world: World) -> bool:
+    """Somebody has it forgotten while its upload is stuck."""
+    rows = await world.spool.recordings()
+    stuck = [row for row in rows if row.state is Custody.CREATED and row.waiting_for]
+    return any(row.forgotten_by_hand for row in rows) or (bool(stuck) and await world.forget(stuck[0]))
+
+
+async def _wants_it_again(world: World) -> bool:
+    """The same; when the cloud is well again, somebody wants it after all."""
+    if "wanted" not in world.notes and await _forgets_it(world):
+        world.cloud.faults.clear()
+        rows = await world.spool.recordings()
+        await world.want_again(rows[0])
+        world.notes["wanted"] = True
+    return "wanted" in world.notes
+
+
+async def _forgets_what_is_stored(world: World) -> bool:
+    """Somebody wants the room of what the cloud has, before its recorder was told."""
+    rows = await world.spool.recordings()
+    if any(row.state is Custody.STORED and row.released_at is None for row in rows):
+        await world.forget(rows[0])
+    return bool(rows) and all(row.released_at is not None for row in rows)
+
+
 SCENARIOS: Final = {
     scenario.name: scenario
     for scenario in (
@@ -199,6 +228,20 @@ SCENARIOS: Final = {
             "deleted in the cloud",
             {PIN: [stored()]},
             outside=_deleted_in_the_cloud,
+        ),
+        Scenario("forgotten by hand", {PIN: [stored(size=LONG)]}, arrange=_gives_no_urls, outside=_forgets_it),
+        Scenario(
+            "forgotten by hand, and wanted after all",
+            {PIN: [stored()]},
+            arrange=_gives_no_urls,
+            outside=_wants_it_again,
+        ),
+        Scenario(
+            "forgotten by hand when it was stored",
+            {PIN: [stored()]},
+            settings={"recorders": {"confirm": "never"}},
+            outside=_forgets_what_is_stored,
+            rests=frozenset({Custody.STORED}),
         ),
         Scenario(
             "ciphertext for the relay",

@@ -115,5 +115,9 @@ class Evidence:
     """Recordings that rightly wait for a human, with the code of the reason."""
     taken: frozenset[Held] = frozenset()
     """Recordings that something else than the gateway took from their recorder: none of its business."""
+    forgotten: frozenset[Held] = frozenset()
+    """Recordings that a human had the hub forget, and did not ask for again: the cloud need not have them."""
+    ever_forgotten: frozenset[Held] = frozenset()
+    """The same, with those that were asked for again: they may be pulled again."""
     may_confirm: bool = True
     """Whether recorders may be told to delete at all."""

@@ -99,7 +99,7 @@ def _cloud_has_each_once(evidence: Evidence) -> Iterator[Violation]:
                 yield Violation(
                     Wrong.MISFILED, f"{held} was worn by {held.wearer}, {copy.name} is {copy.end_user_id}'s"
                 )
-        if any(copy.complete for copy in copies) or held in evidence.taken:
+        if any(copy.complete for copy in copies) or held in evidence.taken | evidence.forgotten:
             continue
         where = _where(held, evidence)
         if held not in evidence.waits:
@@ -160,9 +160,17 @@ def _was_durable(told: Told, states: Iterable[Custody], line: str, evidence: Evi
     return any(
         entry.happened == line and entry.at <= told.at
         for row in evidence.rows
-        if _is_of(row.sha256, told.held) and (row.key.serial, row.key.file_id) == (told.serial, told.file_id)
+        if _was_of(row, told.held, evidence) and (row.key.serial, row.key.file_id) == (told.serial, told.file_id)
         for entry in evidence.timelines.get(row.id, ())
     )
+
+
+def _was_of(row: Recording, held: Held | None, evidence: Evidence) -> bool:
+    """Whether a row is the capture of what the recorder holds, or was before it was forgotten by hand."""
+    if row.sha256 is not None or held not in evidence.ever_forgotten:
+        return _is_of(row.sha256, held)
+    lines = evidence.timelines.get(row.id, ())
+    return any(_is_of(str(line.detail.get("sha256")), held) for line in lines if line.happened == "captured")
 
 
 def _is_of(digest: str | None, held: Held | None) -> bool:
@@ -184,14 +192,14 @@ def _nothing_pulled_again(evidence: Evidence) -> Iterator[Violation]:
             continue
         if told.word is Word.ACK:
             acknowledged.add(told.held)
-        elif told.word is Word.START and told.held in acknowledged:
+        elif told.word is Word.START and told.held in acknowledged - evidence.ever_forgotten:
             yield Violation(Wrong.PULLED_AGAIN, f"{told.held}: started again (word {told.order}) after its ACK")
 
 
 def _recorders_are_done(evidence: Evidence) -> Iterator[Violation]:
     if not evidence.may_confirm:
         return
-    for held in evidence.still_held:
+    for held in set(evidence.still_held) - evidence.forgotten:
         if any(_claims(copy, held) and copy.complete for copy in evidence.cloud):
             yield Violation(Wrong.UNFINISHED, f"{held} is in the cloud and still on its recorder")
 

@@ -119,7 +119,8 @@ async def scenario(directory: Path, probe: Probe) -> None:
     settings = settings_for(directory)
     clock = TurnableClock()
     async with Spool.open(settings, clock, probe=probe) as spool:
-        first, second, third, _ = await meet(spool, *(entry(n, started_at=1000 + n) for n in (1, 2, 3, 4)))
+        listed = [entry(n, started_at=1000 + n) for n in (1, 2, 3, 4, 5)]
+        first, second, third, _, fifth = await meet(spool, *listed)
         await spool.note_status(SERIAL, battery_percent=50, charging=False, pending=4, recording_now=False)
         await spool.bind(SERIAL, BOUND)
         await spool.schedule_visit(SERIAL, next_visit_at=clock.now + 300, visited=True)
@@ -142,6 +143,8 @@ async def scenario(directory: Path, probe: Probe) -> None:
         await spool.keep_counters({("DC:A6:32:00:00:01", "scan_restarts"): 3, ("", "bluetooth_losses"): 1})
         await spool.pause("radio")
         await spool.resume("radio")
+        fifth = await step_on(spool, await pull(spool, fifth, noise(AUDIO_ROW_BYTES + 3)))
+        await spool.forget_by_hand(fifth.id, last_copy=True, is_uploading=lambda _: False)
         await spool.reconcile(SERIAL, [entry(2, started_at=1002), entry(3, started_at=1003)], complete=True)
         await spool.begin_receiving(second.id)
         await spool.store_audio(second.id, noise(AUDIO_ROW_BYTES + 1))

@@ -41,6 +41,8 @@ class Witness:
         self._spool = spool
         self.made: list[Held] = []
         self.taken: set[Held] = set()
+        self.forgotten: set[Held] = set()
+        self.ever_forgotten: set[Held] = set()
         self.told: list[Told] = []
         self.events: list[Mapping[str, object]] = []
         self.log: list[str] = []

@@ -7,8 +7,8 @@ from typing import Any
 import click
 
 from bota_gateway.cli import layout, offers, options
-from bota_gateway.model import Custody
 from bota_gateway.status import client
+from bota_gateway.status.naming import SHOWN_STATES
 from bota_gateway.status.words import MISSING, age, clock, duration, moment, printable, size
 
 _DIGEST_DIGITS = 64
@@ -114,7 +114,7 @@ def _recorder(one: dict[str, Any]) -> tuple[str, ...]:
 @options.config_file
 @options.socket
 @options.as_json
-@click.option("--state", type=click.Choice([state.value for state in Custody]), help="Only those in this state.")
+@click.option("--state", type=click.Choice(SHOWN_STATES), help="Only those in this state.")
 @click.option(
     "--recorder",
     "serial",
@@ -146,13 +146,16 @@ def _show_recordings(answer: list[dict[str, Any]], as_json: bool) -> None:
     if as_json:
         options.print_json(answer)
     elif answer:
-        headings = ("recorder", "recording", "recorded", ">length", ">size", "state", "next try")
-        layout.table(headings, [_recording(one) for one in answer], [_why(one) for one in answer])
+        layout.table(RECORDING_HEADINGS, [recording_cells(one) for one in answer], [_why(one) for one in answer])
     else:
         click.echo("No recordings.")
 
 
-def _recording(one: dict[str, Any]) -> tuple[str, ...]:
+RECORDING_HEADINGS = ("recorder", "recording", "recorded", ">length", ">size", "state", "next try")
+
+
+def recording_cells(one: dict[str, Any]) -> tuple[str, ...]:
+    """A recording below those headings."""
     length = one["size_bytes"]
     return (
         one["serial"],
@@ -201,7 +204,10 @@ def timeline(config_path: Path | None, socket_path: Path | None, as_json: bool, 
 def retry(
     config_path: Path | None, socket_path: Path | None, as_json: bool, recording: str | None, reason: str | None
 ) -> None:
-    """Bring a parked recording, or all that are parked for one reason, back to work after you removed the cause."""
+    """Bring a parked recording, or all that are parked for one reason, back to work after you removed the cause.
+
+    One that was forgotten by hand comes back only under its own name: it is pulled again, if its recorder still has it.
+    """
     if (recording is None) == (reason is None):
         raise click.UsageError("Name a recording, or --reason CODE for all that are parked for it.")
     answer = _ask(config_path, socket_path, "retry", recording=recording, reason=reason)
@@ -209,6 +215,8 @@ def retry(
         options.print_json(answer)
         return
     click.echo(f"{answer['retried']} brought back to work.")
+    if left := answer["left_forgotten"]:
+        click.echo(f"{left} forgotten by hand left alone: name each one that is wanted after all.")
 
 
 def _short(key: str, value: object) -> str:

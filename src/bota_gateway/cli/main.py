@@ -26,6 +26,7 @@ _COMMANDS = {
     "tail": "tail",
     "top": "top",
     "retry": "ask",
+    "forget": "forget",
     "pause": "pause",
     "resume": "pause",
     "export": "export",

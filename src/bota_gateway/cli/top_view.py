@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.text import Text
 
-from bota_gateway.model import Custody
+from bota_gateway.model import FORGOTTEN_BY_HAND, Custody
 from bota_gateway.status import logs
 from bota_gateway.status.words import clock_of_day, duration, printable, rate, size
 
@@ -21,7 +21,7 @@ _HEALTH_STYLES = {"ok": "bold green", "paused": "bold cyan", "waiting": "bold ye
 _LEVEL_STYLES = {"debug": "dim", "warning": "yellow", "error": "bold red", "critical": "bold red"}
 _ALLOWANCES = {"requests": "requests", "upload_urls": "upload URLs"}
 _ALLOWANCES_SHORT = {"requests": "calls", "upload_urls": "URLs"}
-_OVER = (Custody.CONFIRMED, Custody.FORGOTTEN)
+_OVER = (Custody.CONFIRMED.value, Custody.FORGOTTEN.value, FORGOTTEN_BY_HAND)
 
 Upload = tuple[str, str]
 """Serial and file id."""
@@ -208,7 +208,7 @@ def _transfer(who: str, file_id: str, share: float, words: str, *, is_roomy: boo
 def _queue(status: Mapping[str, Any], *, is_roomy: bool) -> Iterator[Text]:
     counts: Mapping[str, int] = status["counts"]
     under_way = [f"{counts[state]} {state}" for state in Custody if counts.get(state) and state not in _OVER]
-    over = [f"{counts[state]} {state}" for state in _OVER if counts.get(state)]
+    over = [f"{counts[state]} {state.replace('_', ' ')}" for state in _OVER if counts.get(state)]
     text = Text("" if is_roomy else "queue: ").append(", ".join(under_way) or "empty")
     yield text.append(f"; done: {', '.join(over)}" if over else "", style="dim")
     spool = status["spool"]

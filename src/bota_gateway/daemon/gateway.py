@@ -119,6 +119,10 @@ class Gateway:
         """What each upload is doing right now."""
         return list(self._uploader.working.values()) if self._uploader else []
 
+    def is_uploading(self, recording_id: int) -> bool:
+        """Whether an upload has this recording in hand."""
+        return self._uploader is not None and recording_id in self._uploader.working
+
     @property
     def pauses(self) -> list[Pause]:
         """Why the cloud is not asked now; empty when it is."""

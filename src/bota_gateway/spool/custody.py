@@ -45,6 +45,7 @@ class Step(StrEnum):
     INTEND_CONFIRM = "intend_confirm"
     RELEASE = "release"
     FORGET = "forget"
+    FORGET_BY_HAND = "forget_by_hand"
     SWEEP = "sweep"
     PROVE = "prove"
     COUNT = "count"
@@ -69,6 +70,7 @@ DURABLE = frozenset(
         Step.INTEND_CONFIRM,
         Step.RELEASE,
         Step.FORGET,
+        Step.FORGET_BY_HAND,
         Step.PROVE,
     }
 )
@@ -106,6 +108,7 @@ class Happened(StrEnum):
     DELETION_SEEN = "deletion_seen"
     RELEASED = "audio_released"
     FORGOTTEN = "forgotten"
+    FORGOTTEN_BY_HAND = "forgotten_by_hand"
 
 
 LINES: dict[Happened, str] = {
@@ -130,8 +133,11 @@ LINES: dict[Happened, str] = {
     Happened.RETRIED: "a human asked for another try",
     Happened.CONFIRM_INTENDED: "its recorder is about to be told that it may delete it; times counts repeats",
     Happened.DELETION_SEEN: "its recorder no longer lists it",
-    Happened.RELEASED: "its audio here was deleted, after the retention: the cloud has it, its recorder still does too",
-    Happened.FORGOTTEN: "its audio here is deleted, after the retention",
+    Happened.RELEASED: "its audio here was deleted, after the retention or by hand: the cloud has it, its recorder "
+    "still does too",
+    Happened.FORGOTTEN: "its audio here is deleted, after the retention or by hand",
+    Happened.FORGOTTEN_BY_HAND: "a person had this hub forget it before the cloud had it: its audio here is deleted, "
+    "nobody works on it, its recorder is told nothing; a retry has it pulled again",
 }
 """What each line of a timeline means."""
 
@@ -168,7 +174,9 @@ STATES: dict[Custody, StateWords] = {
     Custody.FORGOTTEN: StateWords(
         "the audio is deleted here; the row stays to recognise the capture", "the state, before the first byte goes"
     ),
-    Custody.PARKED: StateWords("needs a human; the row says what for", "the reason, and the state to return to"),
+    Custody.PARKED: StateWords(
+        "needs a human, and the row says what for; or was forgotten by hand", "the reason, and the state to return to"
+    ),
 }
 
 
@@ -252,6 +260,19 @@ ARCS: tuple[Arc, ...] = (
         "its retention is over and its deletion not seen: the audio here goes, custody stays",
     ),
     _arc(Step.FORGET, {_C.CONFIRMED}, _C.FORGOTTEN, "its retention is over"),
+    _arc(
+        Step.FORGET_BY_HAND,
+        {_C.LISTED, _C.PARKED, *TO_UPLOAD},
+        _C.PARKED,
+        "a person wants no more work on it: the audio here goes, and its recorder is told nothing",
+    ),
+    _arc(
+        Step.FORGET_BY_HAND,
+        {_C.STORED, _C.CONFIRMING},
+        None,
+        "a person wants its audio here gone before its retention is over: custody stays",
+    ),
+    _arc(Step.FORGET_BY_HAND, {_C.CONFIRMED}, _C.FORGOTTEN, "the same, when its recorder has deleted it"),
 )
 
 _ALLOWED = frozenset(

@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Collection
 from dataclasses import dataclass
 
 from bota_gateway.errors import SpoolCorruptError, SpoolError
-from bota_gateway.model import Custody, Recording, TimelineEntry
+from bota_gateway.model import FORGOTTEN_BY_HAND, Custody, Recording, TimelineEntry
 from bota_gateway.spool.const import AUDIO_ROW_BYTES, PIECE_BYTES
 from bota_gateway.spool.journal import to_entry, to_recording, unknown_recording
 from bota_gateway.spool.part import Part
@@ -95,13 +95,17 @@ class Reading(Part):
         return [(row["serial"], to_entry(row)) for row in rows]
 
     async def held(self) -> list[Held]:
-        """How many recordings wait or are parked for each reason, with the words of the newest."""
+        """How many recordings wait or are parked for each reason, with the words of the newest.
+
+        What was forgotten by hand waits for nothing.
+        """
         rows = await self._db.read(
             """
             SELECT coalesce(parked_reason, waiting_for) AS code, state = 'parked' AS parked, count(*) AS count,
                 waiting_detail, max(id)
-            FROM recordings WHERE code IS NOT NULL GROUP BY code, parked ORDER BY code, parked
-            """
+            FROM recordings WHERE code IS NOT NULL AND code <> ? GROUP BY code, parked ORDER BY code, parked
+            """,
+            (FORGOTTEN_BY_HAND,),
         )
         return [
             Held(row["code"], bool(row["parked"]), row["count"], row["waiting_detail"] or row["code"]) for row in rows
@@ -167,6 +171,12 @@ def audio_bytes(row: Recording) -> int:
     Raises:
         SpoolError: ``spool_no_audio``: none.
     """
+    if row.forgotten_by_hand:
+        raise SpoolError(
+            f"The audio of {row.key} was deleted here by hand.",
+            code="spool_no_audio",
+            remedy="If its recorder still has it, bota-gateway retry with its name has it pulled again.",
+        )
     if row.size_bytes is None:
         raise SpoolError(
             f"The spool has no audio of {row.key}: it is {row.state}.",
@@ -175,7 +185,7 @@ def audio_bytes(row: Recording) -> int:
         )
     if row.released_at is not None:
         raise SpoolError(
-            f"The audio of {row.key} was deleted here after its retention; it is {row.state}.",
+            f"The audio of {row.key} was deleted here, after its retention or by hand; it is {row.state}.",
             code="spool_no_audio",
             remedy=f"The cloud has it as {row.cloud_id}.",
         )

@@ -1,86 +1,45 @@
-"""Sync's side of custody: what a recorder lists, bytes arriving, capture, and permission to delete."""
+"""Sync's side of custody: bytes arriving, capture, and permission to delete."""
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import structlog
 
 from bota_gateway.errors import SpoolError
-from bota_gateway.model import Binding, Custody, ListedRecording, Recording
-from bota_gateway.spool import unpulled
+from bota_gateway.model import Binding, Custody, Membership, Recording
 from bota_gateway.spool.const import AUDIO_ROW_BYTES
 from bota_gateway.spool.custody import Happened, Step
-from bota_gateway.spool.database import Transaction
+from bota_gateway.spool.database import Transaction, Value
 from bota_gateway.spool.incoming import Incoming
-from bota_gateway.spool.journal import FRESH, Detail, append, binding_columns, load_for, move, to_recording, update
-from bota_gateway.spool.reconciling import Change, Comparison, Finding, compare
-from bota_gateway.spool.recorders import note_whole_list, require_recorder
+from bota_gateway.spool.journal import (
+    FRESH,
+    Detail,
+    append,
+    binding_columns,
+    load,
+    load_for,
+    move,
+)
 from bota_gateway.spool.retention import Retention
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 NO_AUDIO = "DELETE FROM audio WHERE recording_id = ?"
 
-TOLD: dict[Change, str] = {
-    Change.NEW: "recording_listed",
-    Change.NEW_TAKE: "recording_listed",
-    Change.LISTED_AGAIN: "recording_listed",
-    Change.CONFIRM_AGAIN: "recording_still_there",
-    Change.DELETION_SEEN: "recording_deletion_seen",
-    Change.VANISHED: "recording_vanished",
-}
-"""The log event of each change that is worth one."""
-
 
 class Receiving(Retention):
-    """From the recorder's list to the capture, and from stored to confirmed."""
-
-    async def reconcile(self, serial: str, listed: Sequence[ListedRecording], *, complete: bool) -> list[Recording]:
-        """Bring the spool in line with what a recorder lists, in one transaction.
-
-        Args:
-            serial: The recorder, known by ``note_recorder``.
-            listed: Its entries; repeats are ignored.
-            complete: Whether the list is known to be whole. Only then is an absent recording taken for deleted.
-
-        Returns:
-            The rows of everything listed, after the change, oldest start first.
-
-        Raises:
-            SpoolError: ``spool_unknown_recorder``.
-        """
-
-        async def work(tx: Transaction) -> tuple[Comparison, list[Recording]]:
-            await require_recorder(tx, serial)
-            rows = await tx.fetch(
-                """
-                SELECT * FROM recordings WHERE serial = ?
-                AND (state NOT IN ('confirmed', 'forgotten') OR file_id IN (SELECT value FROM json_each(?)))
-                """,
-                (serial, json.dumps(sorted({entry.file_id for entry in listed}))),
-            )
-            comparison = compare(map(to_recording, rows), listed, complete=complete)
-            changed = [await _apply(tx, serial, finding) for finding in comparison.findings]
-            if complete:
-                await note_whole_list(tx, serial)
-            present = [
-                *comparison.standing,
-                *(row for finding, row in zip(comparison.findings, changed, strict=True) if finding.entry is not None),
-            ]
-            if any(finding.change is Change.NEW for finding in comparison.findings):
-                await unpulled.prune(tx, serial, [row.id for row in present])
-            return comparison, sorted(present, key=lambda row: (row.key.started_at, row.id))
-
-        comparison, rows = await self._transaction(Step.RECONCILE, work)
-        for finding in comparison.findings:
-            _tell(serial, finding)
-        return rows
+    """From the first byte to the capture, and from stored to confirmed."""
 
     async def begin_receiving(self, recording_id: int) -> Recording:
-        """Listed → receiving, from the first byte: a transfer can't be resumed."""
+        """Listed → receiving, from the first byte: a transfer can't be resumed.
+
+        Raises:
+            SpoolError: ``forgotten_by_hand``: a person had it forgotten since it was listed.
+        """
         await self._sweep(recording_id)
 
         async def work(tx: Transaction) -> Recording:
+            if (await load(tx, recording_id)).forgotten_by_hand:
+                raise _forgotten(recording_id)
             row = await load_for(tx, recording_id, Step.BEGIN_RECEIVING, Custody.RECEIVING)
             await tx.write(NO_AUDIO, (recording_id,))
             return await move(tx, row, Step.BEGIN_RECEIVING, Custody.RECEIVING, Happened.RECEIVING)
@@ -141,7 +100,7 @@ class Receiving(Retention):
             size_bytes: Length the receiver counted.
             sha256: Digest the receiver computed, lower-case hex.
             device_sha256: Digest the recorder sent, if any.
-            binding: Whose recorder it is now.
+            binding: Whose recorder it is now. One that was captured before stays whose it was then.
             profile: How it was sent, ``plain`` or ``p10``.
             figures: Facts for the timeline, such as goodput.
 
@@ -172,7 +131,8 @@ class Receiving(Retention):
                 device_sha256=device_sha256,
                 profile=profile,
                 captured_at=tx.now,
-                **binding_columns(binding),
+                **binding_columns(binding if row.binding.membership is Membership.UNRESOLVED else row.binding),
+                **await _intent_of_another(tx, row),
                 **FRESH,
             )
 
@@ -268,6 +228,31 @@ def _not_receiving(recording_id: int) -> SpoolError:
     )
 
 
+def _forgotten(recording_id: int) -> SpoolError:
+    return SpoolError(
+        f"A person had recording number {recording_id} forgotten.",
+        code="forgotten_by_hand",
+        remedy="If it is wanted after all, and its recorder still has it: bota-gateway retry with its name.",
+    )
+
+
+async def _intent_of_another(tx: Transaction, row: Recording) -> dict[str, Value]:
+    """What the cloud may know of this capture from before it was forgotten by hand, under another start perhaps.
+
+    With it, the upload looks for that first, and makes no second one.
+    """
+    if row.create_intended_at is not None:
+        return {}
+    rows = await tx.fetch(
+        """
+        SELECT create_intended_at, cloud_id FROM recordings WHERE serial = ? AND file_id = ? AND id <> ?
+        AND sha256 IS NULL AND create_intended_at IS NOT NULL ORDER BY id DESC LIMIT 1
+        """,
+        (row.key.serial, row.key.file_id, row.id),
+    )
+    return dict(rows[0]) if rows else {}
+
+
 async def _write_row(tx: Transaction, recording_id: int, incoming: Incoming, index: int) -> None:
     """The next row but ``index`` of the bytes held."""
     start = index * AUDIO_ROW_BYTES
@@ -303,115 +288,4 @@ def _differs(message: str) -> SpoolError:
         message,
         code="spool_capture_differs",
         remedy="Nothing was acknowledged: the recorder keeps the recording and it is pulled again.",
-    )
-
-
-async def _apply(tx: Transaction, serial: str, finding: Finding) -> Recording:
-    match finding:
-        case Finding(Change.NEW | Change.NEW_TAKE, row, ListedRecording() as entry):
-            return await _insert(tx, serial, entry, take=0 if row is None else row.take + 1)
-        case Finding(Change.FACTS, Recording() as row, ListedRecording() as entry):
-            await append(tx, row.id, Happened.LISTED_DIFFERENTLY, _facts(entry))
-            return await update(
-                tx,
-                row.id,
-                duration_s=entry.duration_s,
-                size_kib=entry.size_kib,
-                encrypted_at_rest=entry.encrypted_at_rest,
-            )
-        case Finding(Change.LISTED_AGAIN, Recording() as row, ListedRecording() as entry):
-            return await move(
-                tx,
-                row,
-                Step.RECONCILE,
-                Custody.LISTED,
-                Happened.LISTED_AGAIN,
-                _facts(entry),
-                duration_s=entry.duration_s,
-                size_kib=entry.size_kib,
-                encrypted_at_rest=entry.encrypted_at_rest,
-                **FRESH,
-            )
-        case Finding(Change.CONFIRM_AGAIN, Recording() as row, _):
-            return await move(
-                tx,
-                row,
-                Step.RECONCILE,
-                Custody.CONFIRMING,
-                Happened.LISTED_AGAIN,
-                {"was": row.state},
-                confirmed_at=None,
-            )
-        case Finding(Change.DELETION_SEEN, Recording() as row, _):
-            return await move(
-                tx,
-                row,
-                Step.RECONCILE,
-                Custody.CONFIRMED,
-                Happened.DELETION_SEEN,
-                {"was": row.state},
-                confirmed_at=tx.now,
-                **FRESH,
-            )
-        case Finding(Change.VANISHED, Recording() as row, _):
-            return await move(
-                tx,
-                row,
-                Step.RECONCILE,
-                Custody.FORGOTTEN,
-                Happened.VANISHED,
-                {"was": row.state},
-                parked_reason=None,
-                parked_from=None,
-                **FRESH,
-            )
-        case _:
-            raise AssertionError(finding)
-
-
-async def _insert(tx: Transaction, serial: str, entry: ListedRecording, *, take: int) -> Recording:
-    rows = await tx.write(
-        """
-        INSERT INTO recordings
-            (serial, file_id, started_at, take, duration_s, size_kib, encrypted_at_rest, state, listed_at, look_first)
-        SELECT serial, ?, ?, ?, ?, ?, ?, ?, ?, follows IS NOT NULL AND listed_whole_at IS NULL
-        FROM spool, recorders WHERE serial = ? RETURNING *
-        """,
-        (
-            entry.file_id,
-            entry.started_at,
-            take,
-            entry.duration_s,
-            entry.size_kib,
-            entry.encrypted_at_rest,
-            Custody.LISTED.value,
-            tx.now,
-            serial,
-        ),
-    )
-    row = to_recording(rows[0])
-    await append(tx, row.id, Happened.LISTED, {**_facts(entry), "take": take})
-    return row
-
-
-def _facts(entry: ListedRecording) -> dict[str, str | int | float | bool | None]:
-    return {
-        "duration_s": entry.duration_s,
-        "size_kib": entry.size_kib,
-        "encrypted_at_rest": entry.encrypted_at_rest,
-    }
-
-
-def _tell(serial: str, finding: Finding) -> None:
-    event = TOLD.get(finding.change)
-    if event is None:
-        return
-    seen = finding.entry or (finding.row and finding.row.key)
-    log.info(
-        event,
-        recorder=serial,
-        recording=seen.file_id if seen else None,
-        was=str(finding.row.state) if finding.row else None,
-        duration_s=finding.entry.duration_s if finding.entry else None,
-        size_kib=finding.entry.size_kib if finding.entry else None,
     )

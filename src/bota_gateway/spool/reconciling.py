@@ -119,6 +119,8 @@ def _absent(row: Recording) -> Finding | None:
             return Finding(Change.DELETION_SEEN, row, None)
         case Custody.LISTED:
             return Finding(Change.VANISHED, row, None)
+        case Custody.PARKED if row.forgotten_by_hand:
+            return None  # a list that comes and goes must not bring it back
         case Custody.PARKED if _never_pulled(row):
             return Finding(Change.VANISHED, row, None)
         case _:

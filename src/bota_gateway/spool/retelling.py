@@ -23,6 +23,7 @@ LEADS_TO: dict[Happened, Custody] = {
     Happened.CONFIRM_INTENDED: Custody.CONFIRMING,
     Happened.DELETION_SEEN: Custody.CONFIRMED,
     Happened.FORGOTTEN: Custody.FORGOTTEN,
+    Happened.FORGOTTEN_BY_HAND: Custody.PARKED,
 }
 """Lines that always lead to the same state."""
 
@@ -53,6 +54,8 @@ def retell(lines: Iterable[TimelineEntry]) -> Custody | None:
             case Happened.PARKED:
                 was = Custody(str(line.detail["was"]))
                 state, parked_from = Custody.PARKED, Custody.LISTED if was is Custody.RECEIVING else was
+            case Happened.FORGOTTEN_BY_HAND:
+                state, parked_from = Custody.PARKED, Custody.LISTED
             case Happened.RETRIED:
                 state = parked_from if state is Custody.PARKED else state
             case Happened.MOVED_BACK:

@@ -1,6 +1,7 @@
 """How long audio stays: until its retention is over, or until its room is needed for what only a recorder has."""
 
 from collections.abc import Awaitable, Callable
+from types import MappingProxyType
 from typing import TypeVar
 
 import structlog
@@ -9,12 +10,14 @@ from bota_gateway.errors import SpoolFullError
 from bota_gateway.model import Custody, Recording
 from bota_gateway.spool.custody import Happened, Step, sources_of
 from bota_gateway.spool.database import Transaction
-from bota_gateway.spool.journal import load, move
+from bota_gateway.spool.journal import Detail, load, move
 from bota_gateway.spool.room import Room
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 T = TypeVar("T")
+
+BY_HAND: Detail = {"by": "hand"}
 
 SPARE = "state IN ('confirmed', 'stored', 'confirming') AND released_at IS NULL AND verified"
 """Recordings whose audio is here only for its retention: the cloud has proved that it has the same bytes."""
@@ -66,22 +69,13 @@ class Retention(Room):
         return count
 
     async def _forget(self, recording_id: int) -> int:
-        async def work(tx: Transaction, row: Recording) -> None:
-            gone = tx.now if row.released_at is None else row.released_at
-            detail = {"size_bytes": row.size_bytes}
-            await move(tx, row, Step.FORGET, Custody.FORGOTTEN, Happened.FORGOTTEN, detail, released_at=gone)
-
-        return await self._drop_audio(Step.FORGET, recording_id, work)
+        return await self._drop_audio(Step.FORGET, recording_id, forget)
 
     async def _release(self, recording_id: int) -> int:
-        async def work(tx: Transaction, row: Recording) -> None:
-            detail = {"size_bytes": row.size_bytes, "cloud_id": row.cloud_id, "verified": row.verified}
-            await move(tx, row, Step.RELEASE, row.state, Happened.RELEASED, detail, released_at=tx.now)
-
-        return await self._drop_audio(Step.RELEASE, recording_id, work)
+        return await self._drop_audio(Step.RELEASE, recording_id, release)
 
     async def _drop_audio(
-        self, step: Step, recording_id: int, drop: Callable[[Transaction, Recording], Awaitable[None]]
+        self, step: Step, recording_id: int, drop: Callable[[Transaction, Recording, Step], Awaitable[Recording]]
     ) -> int:
         """Write down that the audio goes, durably, and only then delete it in slices."""
 
@@ -89,7 +83,7 @@ class Retention(Room):
             row = await load(tx, recording_id)
             if row.state not in sources_of(step):
                 return 0  # it was listed again, or its deletion was seen, in between
-            await drop(tx, row)
+            await drop(tx, row, step)
             return 1
 
         count = await self._transaction(step, work)
@@ -122,3 +116,16 @@ class Retention(Room):
         )
         for row in rows:
             await self._sweep(row["recording_id"])
+
+
+async def forget(tx: Transaction, row: Recording, step: Step, by: Detail = MappingProxyType({})) -> Recording:
+    """Write down that the audio goes of one that its recorder has deleted."""
+    gone = tx.now if row.released_at is None else row.released_at
+    detail = {"size_bytes": row.size_bytes, **by}
+    return await move(tx, row, step, Custody.FORGOTTEN, Happened.FORGOTTEN, detail, released_at=gone)
+
+
+async def release(tx: Transaction, row: Recording, step: Step, by: Detail = MappingProxyType({})) -> Recording:
+    """Write down that the audio goes of one that its recorder still has; its custody stays as it is."""
+    detail = {"size_bytes": row.size_bytes, "cloud_id": row.cloud_id, "verified": row.verified, **by}
+    return await move(tx, row, step, row.state, Happened.RELEASED, detail, released_at=tx.now)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bota_gateway.config import SpoolSettings
 from bota_gateway.errors import SpoolFullError
-from bota_gateway.model import Custody, WallClock
+from bota_gateway.model import FORGOTTEN_BY_HAND, Custody, WallClock
 from bota_gateway.spool import aside, ballast
 from bota_gateway.spool.const import FORGET_ROWS, JOURNAL_RESERVE_BYTES, PAGE_BYTES
 from bota_gateway.spool.custody import TO_UPLOAD, Step
@@ -28,6 +28,8 @@ class SpoolUsage:
     disk_free_bytes: int
     min_free_bytes: int
     counts: dict[Custody, int]
+    """Recordings by state, without those that were forgotten by hand."""
+    forgotten_by_hand: int
     oldest_waiting_at: float | None
     """When the oldest recording that still waits for the cloud was captured, Unix seconds."""
     health: Health
@@ -63,10 +65,11 @@ class Room(Part):
         """How full the spool is and what it holds."""
         rows = await self._db.read(PAGES)
         pages, free_pages = rows[0]
-        counts = {
-            Custody(state): count
-            for state, count in await self._db.read("SELECT state, count(*) FROM recordings GROUP BY state")
-        }
+        rows = await self._db.read(
+            "SELECT state, parked_reason IS ? AS by_hand, count(*) FROM recordings GROUP BY state, by_hand",
+            (FORGOTTEN_BY_HAND,),
+        )
+        counts = {Custody(state): count for state, by_hand, count in rows if not by_hand}
         marks = ", ".join("?" * len(TO_UPLOAD))
         oldest = await self._db.read(
             f"SELECT min(captured_at) FROM recordings WHERE state IN ({marks})",  # noqa: S608 - question marks only
@@ -79,6 +82,7 @@ class Room(Part):
             disk_free_bytes=self._disk_free(),
             min_free_bytes=self._settings.min_free_bytes,
             counts={state: counts.get(state, 0) for state in Custody},
+            forgotten_by_hand=sum(count for _, by_hand, count in rows if by_hand),
             oldest_waiting_at=oldest[0][0],
             health=self._db.health,
             full=self._why_full(pages, free_pages, 1),

@@ -11,6 +11,7 @@ from bota_gateway.spool.const import DATABASE_NAME
 from bota_gateway.spool.counting import Counting
 from bota_gateway.spool.custody import Happened, Step
 from bota_gateway.spool.database import Database, Health, Probe, Transaction
+from bota_gateway.spool.forgetting import Forgetting
 from bota_gateway.spool.journal import move, to_recording
 from bota_gateway.spool.lock import directory_lock
 from bota_gateway.spool.pausing import Pausing
@@ -22,7 +23,7 @@ from bota_gateway.spool.uploading import Uploading
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 
-class Spool(Recorders, Receiving, Uploading, Reading, Counting, Pausing):
+class Spool(Recorders, Receiving, Uploading, Forgetting, Reading, Counting, Pausing):
     """Recorders, custody and audio on disk. Made by :meth:`open`.
 
     Every method that changes something is one transaction with its line in the timeline, and has happened wholly or

@@ -4,7 +4,7 @@ import json
 from collections.abc import Collection
 
 from bota_gateway.errors import SpoolError
-from bota_gateway.model import Binding, Custody, Membership, Recording
+from bota_gateway.model import FORGOTTEN_BY_HAND, Custody, Membership, Recording
 from bota_gateway.spool.custody import TO_UPLOAD, Happened, Step
 from bota_gateway.spool.database import Transaction, Value
 from bota_gateway.spool.journal import (
@@ -28,7 +28,6 @@ UNBEGUN: dict[str, Value] = {"cloud_id": None, "idempotency_key": None, "create_
 """Columns of a recording that the cloud does not know."""
 
 UNCAPTURED: dict[str, Value] = {
-    **binding_columns(Binding(Membership.UNRESOLVED)),
     "size_bytes": None,
     "sha256": None,
     "device_sha256": None,
@@ -36,7 +35,8 @@ UNCAPTURED: dict[str, Value] = {
     "captured_at": None,
     "look_first": True,
 }
-"""Columns of a recording that is not here any more; the cloud may have been asked to create one for it."""
+"""Columns of a recording that is not here any more; the cloud may have been asked to create one for it. Whose it is
+stays known: captured again, it is still that person's, whoever wears the recorder by then."""
 
 
 class Uploading(Room, Part):
@@ -214,6 +214,8 @@ class Uploading(Room, Part):
         for the retry has settled whose it is. One whose user is the recorder's present one gets that binding, too: the
         recorder may have been registered or bound anew.
 
+        What was forgotten by hand comes back only under its own name, to be pulled again; never among others.
+
         Args:
             recording_id: Only this one.
             serial: Only those of this recorder.
@@ -230,9 +232,10 @@ class Uploading(Room, Part):
                 f"""
                 SELECT * FROM recordings WHERE (state = 'parked' OR waiting_for IS NOT NULL
                 AND state IN ('listed', 'confirming', {STATES_TO_UPLOAD[1:]})
-                AND serial = coalesce(?, serial) AND (? IS NULL OR ? IN (waiting_for, parked_reason))
+                AND parked_reason IS NOT ? AND serial = coalesce(?, serial)
+                AND (? IS NULL OR ? IN (waiting_for, parked_reason))
                 """,  # noqa: S608 - state names only
-                (serial, code, code),
+                (FORGOTTEN_BY_HAND, serial, code, code),
             )
             return sum([await _retry_one(tx, to_recording(row)) for row in rows])
 

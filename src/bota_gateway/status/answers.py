@@ -7,12 +7,13 @@ from dataclasses import asdict
 from typing import Any
 
 from bota_gateway.errors import StatusError
-from bota_gateway.model import Custody, RecorderRecord, Recording, WallClock
+from bota_gateway.model import FORGOTTEN_BY_HAND, Custody, RecorderRecord, Recording, WallClock
 from bota_gateway.spool import Spool
 from bota_gateway.status import summary
 from bota_gateway.status.catalogue import LEVELS
+from bota_gateway.status.forgetting import Forgetting
 from bota_gateway.status.live import Live, Pauses, UnmetReport, unmet
-from bota_gateway.status.naming import named, recorder_named
+from bota_gateway.status.naming import SHOWN_STATES, named, recorder_named
 from bota_gateway.status.report import Report
 from bota_gateway.status.stats import stats
 from bota_gateway.status.story import KEPT, Story, Wanted
@@ -53,6 +54,7 @@ class Answers:
         self._live = live
         self._story = story
         self._pauses = pauses
+        self._forgetting = Forgetting(spool, now, live, self._recording)
         self._causes = Why(spool, now, live, may_confirm=may_confirm)
         self._by_name: dict[str, Callable[[Asked], Awaitable[object]]] = {
             "status": lambda _asked: report.status(),
@@ -62,6 +64,8 @@ class Answers:
             "stats": self._stats,
             "audio": self._audio,
             "retry": self._retry,
+            "loss": self._loss,
+            "forget": self._forget,
             "why": self._why,
             "pause": self._pause,
             "resume": self._resume,
@@ -136,10 +140,12 @@ class Answers:
 
     async def _recordings(self, asked: Asked) -> list[dict[str, object]]:
         state = asked.get("state")
-        if state not in (None, *Custody):
-            raise _bad_question(f"{state!r} is no state.", "States: " + ", ".join(Custody) + ".")
-        states = None if state is None else [Custody(state)]
+        if state not in (None, *SHOWN_STATES):
+            raise _bad_question(f"{state!r} is no state.", "States: " + ", ".join(SHOWN_STATES) + ".")
+        by_hand = state == FORGOTTEN_BY_HAND
+        states = None if state is None else [Custody.PARKED if by_hand else Custody(state)]
         found = await self._spool.recordings(states=states, serial=await self._serial(asked.get("serial")))
+        found = [one for one in found if state is None or one.forgotten_by_hand == by_hand]
         older, newer = _seconds(asked, "older_s"), _seconds(asked, "newer_s")
         now = self._now()
         found = [
@@ -214,8 +220,17 @@ class Answers:
     async def _retry(self, asked: Asked) -> dict[str, int]:
         if asked.get("recording") is not None:
             recording = await self._named(asked)
-            return {"retried": await self._spool.retry(recording.id)}
-        return {"retried": await self._spool.retry(code=asked.get("reason"))}
+            return {"retried": await self._spool.retry(recording.id), "left_forgotten": 0}
+        reason = asked.get("reason")
+        retried = await self._spool.retry(code=reason)
+        forgotten = (await self._spool.usage()).forgotten_by_hand if reason in (None, FORGOTTEN_BY_HAND) else 0
+        return {"retried": retried, "left_forgotten": forgotten}
+
+    async def _loss(self, asked: Asked) -> dict[str, object]:
+        return self._forgetting.look(await self._named(asked))
+
+    async def _forget(self, asked: Asked) -> dict[str, object]:
+        return await self._forgetting.forget(await self._named(asked), last_copy=asked.get("last_copy") is True)
 
     async def _named(self, asked: Asked) -> Recording:
         return named(await self._spool.recordings(), str(asked.get("recording")))

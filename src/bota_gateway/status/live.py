@@ -173,6 +173,9 @@ class Live(Protocol):
     def uploads(self) -> Sequence[UploadReport]:
         """Uploads at work."""
 
+    def is_uploading(self, recording_id: int) -> bool:
+        """Whether an upload has this recording in hand."""
+
     @property
     def pauses(self) -> Sequence[PauseReport]:
         """Reasons why the cloud is not asked."""

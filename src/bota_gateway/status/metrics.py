@@ -12,7 +12,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.registry import Collector
 
-from bota_gateway.model import Custody, RecorderRecord, WallClock
+from bota_gateway.model import FORGOTTEN_BY_HAND, Custody, RecorderRecord, WallClock
 from bota_gateway.spool import Spool, SpoolUsage
 from bota_gateway.status.live import Live
 from bota_gateway.status.story import Story
@@ -66,6 +66,7 @@ class Metrics:
         )
         for state in Custody:
             states.add_metric([state.value], usage.counts.get(state, 0))
+        states.add_metric([FORGOTTEN_BY_HAND], usage.forgotten_by_hand)
         yield states
         oldest = passed(usage.oldest_waiting_at, self._now()) or 0.0
         yield _gauge("oldest_waiting_seconds", "Age of the oldest recording that is not done; 0 without one.", oldest)

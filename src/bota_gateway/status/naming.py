@@ -3,7 +3,10 @@
 from collections.abc import Iterable
 
 from bota_gateway.errors import StatusError
-from bota_gateway.model import RecorderRecord, Recording
+from bota_gateway.model import FORGOTTEN_BY_HAND, Custody, RecorderRecord, Recording
+
+SHOWN_STATES = (*(state.value for state in Custody), FORGOTTEN_BY_HAND)
+"""What recordings can be asked for by: their state; those that were forgotten by hand do not count as parked."""
 
 
 def recorder_named(recorders: Iterable[RecorderRecord], name: str) -> RecorderRecord | None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from bota_gateway.errors import GatewayError, SpoolError, SpoolFullError, SpoolWriteError
-from bota_gateway.model import Custody, WallClock
+from bota_gateway.model import FORGOTTEN_BY_HAND, Custody, WallClock
 from bota_gateway.spool import Held, Spool, SpoolUsage
 from bota_gateway.status.live import LinkReport, Live, PauseReport, UploadReport
 from bota_gateway.status.remedies import remedy
@@ -71,7 +71,8 @@ class Report:
             "paused": dict(self._live.paused),
             "links": links,
             "uploads": [self._upload(upload) for upload in self._live.uploads],
-            "counts": {state.value: count for state, count in usage.counts.items()},
+            "counts": {state.value: count for state, count in usage.counts.items()}
+            | {FORGOTTEN_BY_HAND: usage.forgotten_by_hand},
             "spool": {
                 "used_bytes": usage.used_bytes,
                 "quota_bytes": usage.quota_bytes,
@@ -116,6 +117,8 @@ class Report:
             yield f"oldest {age(usage.oldest_waiting_at, self._now())}"
         if parked:
             yield f"{parked} parked"
+        if usage.forgotten_by_hand:
+            yield f"{usage.forgotten_by_hand} forgotten by hand"
         yield f"cloud {self._cloud()}"
         yield from (f"{problem['part']} in trouble: {str(problem['message']).rstrip('.')}" for problem in problems)
         yield from (f"{part} paused by hand" for part in self._live.paused)

@@ -54,7 +54,10 @@ def _parts(recording: Recording, entries: Sequence[TimelineEntry], now: float) -
         told = f"{said.get(name, name)} {minute(at, day)}"
         yield f"{told}, {_transfer(recording, entries)}" if name == "received" else told
         day = at  # the day is told where it changes
-    if recording.parked_reason is not None:
+    if recording.forgotten_by_hand:
+        forgotten = [entry.at for entry in entries if entry.happened == Happened.FORGOTTEN_BY_HAND]
+        yield " ".join(["forgotten by hand", *(minute(at, day) for at in forgotten[-1:])])
+    elif recording.parked_reason is not None:
         yield f"parked for {recording.parked_reason}"
 
 

@@ -163,10 +163,10 @@ class Why:
         return causes + self._clock() + [cause for cause in visits if not cause.code]
 
     def _groups(self, rows: Sequence[Recording]) -> Iterator[Cause]:
-        """Those that wait or are parked for a reason of their own, by that reason."""
+        """Those that wait or are parked for a reason of their own, by that reason; not what was forgotten by hand."""
         by_code: dict[tuple[bool, str], list[Recording]] = defaultdict(list)
         for row in rows:
-            if code := row.parked_reason or row.waiting_for:
+            if (code := row.parked_reason or row.waiting_for) and not row.forgotten_by_hand:
                 by_code[row.state is not Custody.PARKED, code].append(row)
         for (waits, code), found in sorted(by_code.items()):
             soonest = min((row.next_attempt_at for row in found if row.next_attempt_at is not None), default=None)

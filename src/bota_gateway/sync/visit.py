@@ -16,8 +16,8 @@ import structlog
 from structlog.contextvars import bound_contextvars
 
 from bota_gateway.config import Settings
-from bota_gateway.errors import GattError, SpoolFullError, TransferError, TransferRetry
-from bota_gateway.model import Custody, Membership, RecorderRecord, Recording, WallClock
+from bota_gateway.errors import GattError, SpoolError, SpoolFullError, TransferError, TransferRetry
+from bota_gateway.model import FORGOTTEN_BY_HAND, Custody, Membership, RecorderRecord, Recording, WallClock
 from bota_gateway.protocol.control import confirm_command
 from bota_gateway.protocol.device_status import DeviceStatus, StatusFlag
 from bota_gateway.protocol.errors_on_wire import BUSY, transfer_code
@@ -310,6 +310,10 @@ class Visit:
                 failures = 0
             except SpoolFullError as error:
                 return Left(Reason.SPOOL_FULL, error.message)
+            except SpoolError as error:
+                if error.error_code != FORGOTTEN_BY_HAND:
+                    raise
+                continue  # while it waited for its turn
             except TransferError as error:
                 if error.error_code == transfer_code(BUSY):
                     return Left(Reason.SYNC_ACTIVE, error.message)

@@ -20,6 +20,7 @@ from bota_gateway.upload.const import (
     LOOK_BACK_ROWS,
 )
 from bota_gateway.upload.describe import CAPTURE_KEY, capture_key
+from bota_gateway.upload.setbacks import Gone
 from bota_gateway.upload.tools import Tools
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -60,12 +61,24 @@ class Finding:
     async def after_lost_answer(self, recording: Recording) -> list[CloudRecording]:
         """Recordings of this capture, oldest first, searched freshly back to the first intent.
 
+        One that was forgotten by hand and is here again still has the cloud's id, which needs no search.
+
         Raises:
             CloudError: The search could not be finished, so nothing may be concluded from it.
         """
+        if recording.cloud_id is not None and (known := await self._known_before(recording)):
+            return [known]
         intended = recording.create_intended_at or 0
         found = await self._walk(recording, intended - LOOK_BACK_MARGIN_S, LOOK_BACK_ROWS, LOOK_BACK_AT_MOST)
         return found.get(capture_key(recording), [])
+
+    async def _known_before(self, recording: Recording) -> CloudRecording | None:
+        try:
+            seen = await self.tools.read(recording)
+        except Gone:
+            return None
+        is_owners = seen.end_user_id in {None, recording.binding.end_user_id}
+        return seen if is_owners and seen.metadata.get(CAPTURE_KEY) == capture_key(recording) else None
 
     async def before_create(self, recording: Recording) -> list[CloudRecording]:
         """The same before a first create: another hub may have met the recorder, or this hub's spool been lost.

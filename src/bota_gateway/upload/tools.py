@@ -118,7 +118,8 @@ class Tools:
             for at, line in enumerate(entries)
             if line.happened == Happened.PARKED and line.detail.get("code") == code
         ]
-        return bool(parkings) and any(line.happened == Happened.RETRIED for line in entries[parkings[-1] :])
+        retries = (line for line in entries[parkings[-1] :] if line.happened == Happened.RETRIED) if parkings else ()
+        return any(line.detail.get("was") == code for line in retries)
 
     async def store(self, recording: Recording, *, verified: bool) -> Recording:
         """The cloud has it: the recorder may delete."""

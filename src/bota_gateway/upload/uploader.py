@@ -64,7 +64,6 @@ class Uploader:
         Raises:
             SpoolError: The spool can't be written: nothing more can be promised.
         """
-        self.working.clear()  # whatever was under way when an earlier run ended is not any more
         async with asyncio.TaskGroup() as group:
             for number in range(self._tools.settings.parallel_uploads):
                 group.create_task(self._work(), name=f"upload-{number}")
@@ -77,9 +76,13 @@ class Uploader:
                 self.working[recording.id] = Working(
                     key.serial, key.file_id, recording.size_bytes or 0, recording.state
                 )
-            with bound_contextvars(recorder=key.serial, recording=key.file_id):
-                await self._attempt(recording)
-            del self.working[recording.id]
+            try:
+                # A person may have had it forgotten before it stood in ``working``, which forbids that.
+                recording = await self._spool.recording(recording.id)
+                with bound_contextvars(recorder=key.serial, recording=key.file_id):
+                    await self._attempt(recording)
+            finally:
+                del self.working[recording.id]
 
     async def _next(self) -> Recording:
         """The next recording to work at, as soon as there is one."""

@@ -132,6 +132,27 @@ class ClockWrong(Happening):
 
 
 @dataclass(frozen=True, kw_only=True)
+class HumanForgets(Happening):
+    """Somebody has the hub forget one of the recordings that it knows, whatever becomes of it."""
+
+    nth: int
+    counted = False
+
+    async def begin(self, world: "ChaosWorld") -> None:
+        await world.forget_one(self.nth)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HumanWantsAgain(Happening):
+    """Somebody wants everything after all that was forgotten by hand."""
+
+    counted = False
+
+    async def begin(self, world: "ChaosWorld") -> None:
+        await world.want_all_again()
+
+
+@dataclass(frozen=True, kw_only=True)
 class HumanRetries(Happening):
     """Somebody asks for another try of everything that is parked or waits."""
 

@@ -12,7 +12,7 @@ from bota_gateway.sim.cloud import ErrorVariant, Paging
 from bota_gateway.sim.cloud.options import ApiProfile, IdempotencyMode
 from bota_gateway.sim.options import Advertises, EmptyList, ListForm, ResultsOn, Sha
 from support.chaos.at_cloud import Lent
-from support.chaos.at_hub import SpoolLost
+from support.chaos.at_hub import HumanForgets, HumanWantsAgain, SpoolLost
 from support.chaos.at_recorders import Away
 from support.chaos.dice import Dice
 from support.chaos.happening import Happening
@@ -92,7 +92,7 @@ SIZES: Final[dict[Callable[[Random], int], int]] = {
 def draw(seed: int) -> Schedule:
     """The schedule of a seed; always the same."""
     dice = Dice(Random(f"schedule {seed}"))
-    parts = (_cloud(dice), _settings(dice), _quirks(dice), _recordings(dice), Troubles(dice).draw())
+    parts = (_cloud(dice), _settings(dice), _quirks(dice), _recordings(dice), Troubles(dice).draw(), _forgetting(dice))
     happenings = sorted((one for part in parts for one in part), key=lambda one: one.at)
     return Schedule(seed, dice.pace, dice.serials, tuple(_bearable(happenings)))
 
@@ -137,6 +137,17 @@ def _quirks(dice: Dice) -> Iterator[Happening]:
         for option, values in QUIRKS.items():
             if dice.sometimes(0.12):
                 yield Quirk(serial=serial, option=option, value=dice.rng.choice(values))
+
+
+def _forgetting(dice: Dice) -> Iterator[Happening]:
+    """Drawn last, so that it changes nothing else of a schedule."""
+    if not dice.sometimes(0.15):
+        return
+    for _ in range(dice.rng.randint(1, 3)):
+        at = dice.when()
+        yield HumanForgets(at=at, nth=dice.rng.randrange(8))
+        if dice.sometimes(0.5):
+            yield HumanWantsAgain(at=round(at + dice.long(), 1))
 
 
 def _recordings(dice: Dice) -> Iterator[Happening]:

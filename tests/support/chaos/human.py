@@ -39,7 +39,11 @@ class Human:
     async def _parked(self) -> list[Recording]:
         rows = await self._world.spool.recordings(states={Custody.PARKED})
         for_good = self._world.scenario.waits
-        return [row for row in rows if for_good.get((row.key.serial, row.key.file_id)) != row.parked_reason]
+        return [
+            row
+            for row in rows
+            if not row.forgotten_by_hand and for_good.get((row.key.serial, row.key.file_id)) != row.parked_reason
+        ]
 
     async def _mend_settings(self, codes: set[str | None]) -> None:
         world = self._world

@@ -6,7 +6,7 @@ import math
 import shutil
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import pytest
 
 from bota_gateway.cloud.const import UNAUTHORIZED_PROBE_S
 from bota_gateway.daemon import counts, gateway, signs
-from bota_gateway.errors import SpoolError
+from bota_gateway.errors import GatewayError, SpoolError
 from bota_gateway.model import CaptureKey, Recording
 from bota_gateway.radio import scanner
 from bota_gateway.radio.const import SILENT_S
@@ -28,7 +28,7 @@ from support.chaos.at_cloud import Lent
 from support.chaos.at_hub import SpoolLost
 from support.chaos.happening import Happening
 from support.chaos.human import Human
-from support.chaos.scene import scenario_of, stored_of
+from support.chaos.scene import OVER, scenario_of, stored_of
 from support.chaos.schedule import Schedule
 from support.chaos.setup import Quirk, Recorded
 from support.chaos.silence import silences
@@ -162,9 +162,10 @@ class ChaosWorld(World):
         return True
 
     async def evidence(self) -> Evidence:
-        """As that of the crash-point world; a recording that somebody took waits for nobody."""
+        """As that of the crash-point world; a recording that somebody took, or had forgotten, waits for nobody."""
         evidence = await super().evidence()
-        waits = {held: code for held, code in evidence.waits.items() if held not in evidence.taken}
+        over = evidence.taken | evidence.forgotten
+        waits = {held: code for held, code in evidence.waits.items() if held not in over}
         return dataclasses.replace(evidence, waits=waits)
 
     async def _is_at_rest(self) -> bool:
@@ -199,6 +200,27 @@ class ChaosWorld(World):
         """Somebody asks for another try of everything."""
         if self.alive and self.life.gateway.ready.is_set():
             self.fired["humanretries"] += await self.spool.retry()
+
+    async def forget_one(self, nth: int) -> None:
+        """Somebody has one recording forgotten that is not yet; of what is not done, if there is any."""
+        rows = [row for row in await self._rows_to_ask_for() if not row.forgotten_by_hand]
+        rows = [row for row in rows if row.state not in OVER] or rows
+        if rows:
+            self.fired["humanforgets"] += await self.forget(rows[nth % len(rows)])
+
+    async def want_all_again(self) -> None:
+        """Somebody wants everything after all that was forgotten by hand."""
+        for row in await self._rows_to_ask_for():
+            if row.forgotten_by_hand:
+                with suppress(GatewayError):  # the disk fails, or it died: then it stays forgotten
+                    await self.want_again(row)
+                    self.fired["humanwantsagain"] += 1
+
+    async def _rows_to_ask_for(self) -> list[Recording]:
+        """What somebody who asks can be shown; nothing while no gateway answers."""
+        if not (self.alive and self.life.ask is not None and self.life.gateway.ready.is_set()):
+            return []
+        return await self.spool.recordings()
 
     # -- the air -------------------------------------------------------------------------------------------------------
 

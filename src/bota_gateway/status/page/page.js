@@ -155,12 +155,15 @@ async function showRecorders() {
 }
 
 const DONE = new Set(["confirmed", "forgotten"]);
+const BY_HAND = "forgotten_by_hand";
+const STATES = new Set(["parked", BY_HAND]);
+const isOpen = (one) => !DONE.has(one.state) && one.parked_reason !== BY_HAND;
 const SHOWN = 200;
 
 async function showRecordings() {
   const filter = byId("filter").value;
-  const all = await ask("recordings", filter === "parked" ? { state: "parked" } : {});
-  const chosen = (filter === "open" ? all.filter((one) => !DONE.has(one.state)) : all).slice(0, SHOWN);
+  const all = await ask("recordings", STATES.has(filter) ? { state: filter } : {});
+  const chosen = (filter === "open" ? all.filter(isOpen) : all).slice(0, SHOWN);
   const rows = chosen.map((one) => {
     const name = `${one.serial}/${one.file_id}/${one.started_at}`;
     return row([
