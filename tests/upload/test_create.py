@@ -11,7 +11,6 @@ from bota_gateway.cloud import CloudDevice
 from bota_gateway.cloud.contracts import E
 from bota_gateway.errors import CloudRefusedError
 from bota_gateway.model import Custody
-from bota_gateway.sim.cloud import CloudOptions
 from bota_gateway.sim.cloud.faults import (
     EditedAnswer,
     LateCommit,
@@ -24,6 +23,7 @@ from bota_gateway.sim.cloud.faults import (
     Status,
     TruncatedAnswer,
 )
+from bota_gateway.sim.cloud.options import IdempotencyMode
 from bota_gateway.sim.cloud.world import Recording as CloudRecording
 from bota_gateway.upload.describe import CAPTURE_KEY, capture_key, idempotency_key, new_recording
 from support.spooling import entry, pull
@@ -58,10 +58,12 @@ LOST = [
 
 
 @pytest.mark.parametrize("fault", LOST, ids=lambda fault: f"{fault.kind}-{getattr(fault, 'status', '')}")
-@pytest.mark.parametrize("idempotency", ["strict", "delayed", "none"])
-async def test_an_unclear_answer_to_create_makes_one_recording(tmp_path: Path, fault: object, idempotency: str) -> None:
+@pytest.mark.parametrize("idempotency", list(IdempotencyMode))
+async def test_an_unclear_answer_to_create_makes_one_recording(
+    tmp_path: Path, fault: object, idempotency: IdempotencyMode
+) -> None:
     """After any answer that leaves it open, the recording is looked for before another is made."""
-    async with hub(tmp_path, idempotency=CloudOptions(idempotency=idempotency).idempotency) as it:  # type: ignore[arg-type]  # by its value
+    async with hub(tmp_path, idempotency=idempotency) as it:
         it.cloud.faults.add(CREATE, fault)  # type: ignore[arg-type]  # one of the faults above
         await it.capture()
         await it.upload()
@@ -81,7 +83,7 @@ async def test_two_lost_answers_in_a_row_make_one_recording(tmp_path: Path, faul
 
 async def test_the_repeat_has_the_same_key_and_body(tmp_path: Path) -> None:
     """A server that compares keys and bodies takes the repeat for what it is."""
-    async with hub(tmp_path, idempotency="strict") as it:
+    async with hub(tmp_path, idempotency=IdempotencyMode.STRICT) as it:
         it.cloud.faults.add(CREATE, LostBeforeCommit())
         row = await it.capture()
         async with it.running():
@@ -96,7 +98,7 @@ async def test_the_repeat_has_the_same_key_and_body(tmp_path: Path) -> None:
 @pytest.mark.parametrize("generation", ["d1", "d2"])
 async def test_a_key_belongs_to_one_body(tmp_path: Path, generation: str) -> None:
     """A create that was refused, and the refusal lost in a restart, is not repeated with another body under its key."""
-    async with hub(tmp_path, generation, unknown_fields="refuse", idempotency="strict") as it:
+    async with hub(tmp_path, generation, unknown_fields="refuse", idempotency=IdempotencyMode.STRICT) as it:
         row = await it.capture()
         body = E.create_body(new_recording(row, hub_id="hub-1", send_device_id=True))
         key = idempotency_key(row, body, 0)
@@ -245,6 +247,26 @@ async def test_lost_answers_can_be_left_to_a_human(tmp_path: Path) -> None:
         assert it.cloud.counters.calls[CREATE] == 1
         await it.spool.retry(row.id)
         await it.upload()
+        await it.assert_stored_once()
+
+
+@pytest.mark.parametrize("left_to", ["reconcile", "park"])
+async def test_a_repeat_is_waited_for_as_long_as_the_first_try(tmp_path: Path, left_to: str) -> None:
+    """The last create may be under way for two minutes, however old the first one is and whoever asks for haste."""
+    async with hub(tmp_path, settings={"ambiguous_create": left_to}, idempotency=IdempotencyMode.NONE) as it:
+        it.cloud.faults.add(CREATE, LostBeforeCommit())
+        it.cloud.faults.add(CREATE, LateCommit(delay_s=110), nth=2)
+        row = await it.capture()
+        async with it.running():
+            while it.cloud.counters.calls[CREATE] < 2:
+                await asyncio.sleep(10)
+                if (await it.spool.recording(row.id)).state is Custody.PARKED:
+                    await asyncio.sleep(600)
+                    await it.spool.retry(row.id)
+            await it.waiting_for("upload_create_unknown")
+            await it.spool.retry(row.id)
+        await it.upload()
+        await asyncio.sleep(300)
         await it.assert_stored_once()
 
 

@@ -76,8 +76,9 @@ class Uploading(Room, Part):
     async def intend_create(self, recording_id: int, *, idempotency_key: str, at: float | None = None) -> Recording:
         """Make the intent to create durable before the call.
 
-        Called again after a lost answer it keeps the time of the first intent, which bounds the look-back. ``at`` is
-        that time by the server's clock (Unix seconds), which no setting of the hub's touches; None takes the hub's.
+        Called again after a lost answer it keeps the time of the first intent, which bounds the look-back; its own time
+        stands in the timeline. ``at`` is the time by the server's clock (Unix seconds), which no setting of the hub's
+        touches; None takes the hub's.
         """
 
         async def work(tx: Transaction) -> Recording:
@@ -90,7 +91,7 @@ class Uploading(Room, Part):
                 Step.INTEND_CREATE,
                 row.state,
                 Happened.CREATE_INTENDED,
-                {"idempotency_key": idempotency_key},
+                {"idempotency_key": idempotency_key, "intended_at": said},
                 idempotency_key=idempotency_key,
                 create_intended_at=first,
             )

@@ -62,7 +62,7 @@ class Timing:
     lost_create: Ladder = field(default=Ladder(10.0, 600.0))
     """A create that is still under way shows in the list after some seconds; sooner looks would miss it."""
     repeat_create_s: float = 120.0
-    """A create is not repeated sooner after its first intent: servers and their proxies give up on a request after a
+    """A create is not repeated sooner after the last one: servers and their proxies give up on a request after a
     minute, so what is not in the list by then is not under way any more. Several looks come before it."""
     unresolved: Ladder = field(default=Ladder(30.0, 300.0))
     """Whose it is will be known when the registrar could ask."""

@@ -217,12 +217,19 @@ class Creating:
             raise Parked(
                 Why.CREATE_UNKNOWN, "An answer to create was lost. See that it is not in the cloud, then retry."
             )
-        age = tools.api.clock.now() - (recording.create_intended_at or 0)
+        age = tools.api.clock.now() - await self._last_intended_at(recording)
         wait = tools.timing.repeat_create_s - age
         if 0 < wait <= tools.timing.repeat_create_s:  # beyond: the time of the intent was wrong, and the wait is over
             detail = "An answer to create was lost, and it is not to be found yet."
             look_again_s = min(wait, tools.timing.lost_create.step(recording.attempts))
             raise Postponed(Why.CREATE_UNKNOWN, detail, ladder=tools.timing.lost_create, after_s=look_again_s)
+
+    async def _last_intended_at(self, recording: Recording) -> float:
+        """When the last create was about to be sent, by the server's clock: it may be under way still."""
+        entries = await self.tools.spool.timeline(recording.id)
+        told = [line.detail.get("intended_at") for line in entries if line.happened == Happened.CREATE_INTENDED]
+        last = told[-1] if told else None
+        return last if isinstance(last, int | float) else recording.create_intended_at or 0.0
 
     async def _adopt(self, recording: Recording, found: list[CloudRecording]) -> Recording:
         """Go on with the oldest; the others are for a human to delete."""

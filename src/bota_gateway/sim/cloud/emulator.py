@@ -198,7 +198,7 @@ class EmulatedCloud:
 
     def _idempotency_mode(self) -> IdempotencyMode:
         if self.options.idempotency is not None:
-            return self.options.idempotency
+            return IdempotencyMode(self.options.idempotency)  # whoever gives its word means the member
         return IdempotencyMode.DELAYED if self.profile is ApiProfile.E else IdempotencyMode.STRICT
 
     def _save(self) -> None:
