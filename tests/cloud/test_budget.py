@@ -7,7 +7,7 @@ from itertools import pairwise
 from random import Random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bota_gateway.cloud.breaker import Breaker, Ladder
@@ -300,7 +300,6 @@ async def test_stragglers_do_not_lengthen_a_pause() -> None:
     assert it.wait_s(Call.CREATE) == 200
 
 
-@settings(deadline=None)  # the machine may be busy
 @given(st.integers(0, 10_000), st.floats(0.1, 100), st.floats(1, 10_000))
 def test_a_ladder_rises_to_its_cap(index: int, first_s: float, cap_s: float) -> None:
     """Never longer than the cap, never shorter than the step before."""
@@ -308,7 +307,6 @@ def test_a_ladder_rises_to_its_cap(index: int, first_s: float, cap_s: float) -> 
     assert ladder.step(index) <= ladder.step(index + 1) <= cap_s
 
 
-@settings(deadline=None)  # the machine may be busy
 @given(st.lists(st.sampled_from(["fail", "succeed", "wait"]), max_size=60))
 def test_a_breaker_always_lets_something_go_in_time(moves: list[str]) -> None:
     """Whatever happens, waiting for its pause to end is enough for a call to go."""

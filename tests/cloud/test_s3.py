@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bota_gateway.cloud import BotaApi, PutKind, UploadTicket
@@ -64,7 +64,6 @@ async def test_the_url_is_sent_byte_for_byte() -> None:
     assert odd.received[0].target == AWKWARD
 
 
-@settings(deadline=None)  # the machine may be busy
 @given(st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E, exclude_characters="#"), max_size=200))
 def test_no_target_is_changed(rest: str) -> None:
     """Whatever printable characters follow the host, they are taken as they are, or not at all."""

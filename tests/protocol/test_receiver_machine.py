@@ -123,5 +123,5 @@ def expectation(heard: list[bytes]) -> tuple[bytes, bool]:
     return audio, False
 
 
-LinkThatMisbehaves.TestCase.settings = settings(max_examples=300, stateful_step_count=30, deadline=None)
+LinkThatMisbehaves.TestCase.settings = settings(max_examples=300, stateful_step_count=30)
 TestLinkThatMisbehaves = LinkThatMisbehaves.TestCase

@@ -25,7 +25,7 @@ SERIAL = "PIN0000001"
     rate=st.sampled_from([None, 500.0, 20_000.0, 150_000.0]),
     silences=st.lists(st.floats(0.01, 0.7), max_size=3),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_everything_arrives_once_and_in_order(sizes: list[int], rate: float | None, silences: list[float]) -> None:
     """Notifications of any size, at any pace, with short silences between, arrive whole, once and in order."""
     sent = [bytes((index % 256,)) * size for index, size in enumerate(sizes)]

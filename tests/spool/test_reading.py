@@ -34,7 +34,7 @@ async def test_audio_comes_back_in_pieces_of_one_mib(spool: Spool, size: int) ->
     assert {len(piece) for piece in pieces[:-1]} <= {PIECE_BYTES}
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     st.lists(st.integers(0, 400_000), min_size=1, max_size=6),
     st.integers(0, 2 * PIECE_BYTES),

@@ -1,7 +1,7 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bota_gateway.errors import SpoolError
@@ -251,7 +251,6 @@ TARGET = {
 }
 
 
-@settings(deadline=None)
 @given(rows(), st.lists(entries, max_size=12), st.booleans())
 def test_every_finding_is_an_arc_of_the_table(
     known: list[Recording], listed: list[ListedRecording], complete: bool
@@ -266,7 +265,6 @@ def test_every_finding_is_an_arc_of_the_table(
     assert len(touched) == len(set(touched))
 
 
-@settings(deadline=None)
 @given(rows(), st.lists(entries, max_size=12))
 def test_bytes_are_never_given_up(known: list[Recording], listed: list[ListedRecording]) -> None:
     """No list, complete or not, takes a row on whose bytes the cloud still waits."""
@@ -275,7 +273,6 @@ def test_bytes_are_never_given_up(known: list[Recording], listed: list[ListedRec
         assert finding.change is Change.NEW_TAKE or finding.row is None or finding.row.id not in waiting
 
 
-@settings(deadline=None)
 @given(rows(), st.lists(entries, max_size=12), st.booleans())
 def test_every_listed_key_is_answered_once(
     known: list[Recording], listed: list[ListedRecording], complete: bool
