@@ -200,7 +200,9 @@ class VisitSettings(Section):
     linger_s: Annotated[float, Field(ge=0, le=60)] = Field(
         6, description="How long a link waits for an upload that is about to finish, to confirm in the same visit."
     )
-    stranger_recheck_s: Seconds = Field(86_400, description="A stranger is looked at again after this.")
+    stranger_recheck_s: Seconds = Field(
+        86_400, description="A stranger is visited again after this; the cloud is asked every 5 min for an hour after."
+    )
 
 
 class WireSettings(Section):

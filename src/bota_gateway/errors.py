@@ -15,7 +15,8 @@ GatewayError                      code and remedy, always
 │   ├── ConnectError                  classified by ``kind``
 │   ├── LinkLostError                 the link ended while something was under way
 │   ├── GattError                     a read, write or subscription was refused or timed out
-│   └── PairingError                  encryption is demanded, and pairing failed
+│   ├── PairingError                  encryption is demanded, and pairing failed
+│   └── PairingStalledError           it was paired, and BlueZ lost what was asked meanwhile
 ├── RecorderError                 recorder_*: what a recorder said or did not say
 │   ├── IdentityError                 no readable serial
 │   ├── StatusUnreadableError         its status, and so who owns its uploads, is not known
@@ -181,6 +182,13 @@ class PairingError(RadioError):
 
     code = "radio_pairing_failed"
     remedy = "Forget old pairings on both sides, on the hub with: bluetoothctl remove ADDRESS."
+
+
+class PairingStalledError(RadioError):
+    """A recorder was paired, and nothing that was asked over that link is answered any more."""
+
+    code = "radio_pairing_stalled"
+    remedy = "Nothing to do: the next visit, in seconds, begins encrypted. BlueZ 5.78 and later do not stall."
 
 
 class RecorderError(GatewayError):

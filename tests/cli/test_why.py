@@ -11,6 +11,7 @@ from bota_gateway.model import Custody
 from bota_gateway.sim.cloud.faults import Status
 from bota_gateway.sim.faults import Fault, FaultKind, Faults
 from bota_gateway.status.why import Reason
+from bota_gateway.upload.const import STRANGER_RECHECK_S
 from support.world import Running, World, speech
 
 pytestmark = pytest.mark.virtual_time
@@ -132,6 +133,53 @@ async def test_everything_that_waits_is_told_by_its_reason(world: World) -> None
         assert "2 recordings parked, the latest" in told.out
         assert told.out.count("[recorder_unbound]") == 1
         assert "[recorder_stranger]" in told.out
+
+
+async def test_a_stranger_says_when_the_cloud_is_asked_again(world: World) -> None:
+    """Whoever registers it stands beside it and waits: it is noticed in minutes, and then it is visited at once."""
+    pin = await world.recorder(SERIAL, speech(1), registered=False)
+    async with world.gateway() as running:
+        await running.waiting_for(SERIAL, "recorder_stranger")
+        assert re.search(r"next try in [1-5] min", (await running.ask("why", SERIAL)).out)
+        world.cloud.devices.register(SERIAL, "eu_wearer")
+        await pin.stop()
+        await asyncio.sleep(STRANGER_RECHECK_S)
+        await pin.start()
+        await running.all_in(Custody.CONFIRMED)
+
+
+async def test_a_stranger_that_is_registered_late_is_visited_when_somebody_says_so(world: World) -> None:
+    """Nobody need wait a day for the next look."""
+    pin = await world.recorder(SERIAL, speech(1), registered=False)
+    async with world.gateway() as running:
+        await running.waiting_for(SERIAL, "recorder_stranger")
+        await pin.stop()
+        await asyncio.sleep(2 * 3600)
+        await pin.start()
+        world.cloud.devices.register(SERIAL, "eu_wearer")
+        assert re.search(r"next try in 2\d h|next try in 1 d", (await running.ask("why", SERIAL)).out)
+        assert (await running.ask("retry", SERIAL)).out == "1 brought back to work.\n"
+        await running.all_in(Custody.CONFIRMED)
+
+
+async def test_a_first_visit_that_a_stop_cut_short_is_due_and_not_told_as_made(world: World) -> None:
+    """After the start it is due as soon as the recorder is heard, and nothing speaks of a visit that was not."""
+    slow = speech(1, size=5_000_000)
+    pin = await world.recorder(SERIAL, slow)
+    async with world.gateway() as running:
+        await running.until(lambda: any(link.file_id for link in running.gateway.links))
+    await pin.stop()
+    async with world.gateway() as running:
+        await asyncio.sleep(AWAY_S)
+        (told,) = (await running.ask("recorders", "--json")).json
+        assert (told["last_visit_at"], told["next_attempt_at"], told["next_attempt_in_s"]) == (None, None, 0.0)
+        assert "when seen" in (await running.ask("recorders")).out
+        assert "was last met" in (await running.ask("why", SERIAL)).out
+        await pin.start()
+        began = asyncio.get_running_loop().time()
+        await running.until(lambda: running.gateway.links)
+        assert asyncio.get_running_loop().time() - began < LEFT_S
+        await running.all_in(Custody.CONFIRMED)
 
 
 async def test_a_name_that_nobody_has_is_refused_with_what_to_try(world: World) -> None:

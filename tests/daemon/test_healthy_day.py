@@ -37,3 +37,4 @@ def test_the_log_of_a_hopeless_radio_can_still_be_read() -> None:
     assert set(failures) == {(row.key.serial, row.key.file_id) for row in told.rows}
     assert max(failures.values()) <= HOURLY_AND_DOUBLED < max(line.get("times", 1) for line in told.lines)
     assert len(told.lines) < MOST_LINES * 2 / RECORDERS
+    assert not [line for line in told.lines if line["event"] == "part_hangs"]

@@ -12,6 +12,7 @@ from bota_gateway.cloud.s3 import ObjectStore
 from bota_gateway.model import Custody
 from bota_gateway.sim.cloud import ErrorVariant
 from bota_gateway.sim.cloud.faults import EditedAnswer, Fault, Redirect, Status
+from bota_gateway.sync.visit import Visit
 from bota_gateway.upload import Registrar
 from support.world import Running, World, speech
 
@@ -128,7 +129,7 @@ def breaks_with(text: str) -> Callable[..., Any]:
     return broken
 
 
-@pytest.mark.parametrize(("owner", "name"), [(ObjectStore, "put"), (Registrar, "run")])
+@pytest.mark.parametrize(("owner", "name"), [(ObjectStore, "put"), (Registrar, "run"), (Visit, "_exchange")])
 async def test_a_crash_report_holds_no_credential(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: type, name: str
 ) -> None:
@@ -139,3 +140,4 @@ async def test_a_crash_report_holds_no_credential(
         async with world.gateway() as running:
             await running.until(lambda: "RuntimeError" in world.log.getvalue())
             assert_nothing_told(world, await asked(running))
+        assert_nothing_told(world, [])

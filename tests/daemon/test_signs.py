@@ -9,8 +9,17 @@ from pathlib import Path
 import pytest
 
 from bota_gateway.daemon.signs import RADIO_VERDICT_S
+from bota_gateway.daemon.tidying import TIDY_EVERY_S
 from bota_gateway.model import Custody
-from bota_gateway.radio import Radio
+from bota_gateway.pulse import SLACK_S
+from bota_gateway.radio import Link, Radio
+from bota_gateway.radio.scanner import Scanner
+from bota_gateway.sim.cloud.faults import Status
+from bota_gateway.spool import Spool
+from bota_gateway.sync import Rounds
+from bota_gateway.sync.visit import Visit
+from bota_gateway.upload import Registrar
+from bota_gateway.upload.putting import Putting
 from support.world import World, speech
 
 pytestmark = pytest.mark.virtual_time
@@ -156,3 +165,95 @@ async def test_a_supervisor_that_ended_is_no_sign_of_life(tmp_path: Path, system
         systemd.heard()
         assert "WATCHDOG=1" not in await systemd.listen(3 * WATCHDOG_S)
         assert f'"parts": ["{part}"]' in world.log.getvalue()
+
+
+async def for_ever(*_: object, **__: object) -> None:
+    """A wait that nothing bounds, as a defect may bring it."""
+    await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize(
+    ("of", "step", "part", "within_s"),
+    [
+        (Scanner, "_listen", "scanner of hci0", 300),
+        (Rounds, "_begin_due_visits", "rounds", 60),
+        (Visit, "run", "visit to ", 600),
+        (Link, "close", "visit to ", 600),
+        (Registrar, "_resolve", "registrar", 60),
+        (Putting, "run", "uploader 1", 60),
+        (Spool, "forget_due", "housekeeping", TIDY_EVERY_S),
+        (Spool, "prove_durable", "disk", 60),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+async def test_a_part_that_hangs_is_no_sign_of_life(
+    tmp_path: Path,
+    systemd: Systemd,
+    monkeypatch: pytest.MonkeyPatch,
+    of: type,
+    step: str,
+    part: str,
+    within_s: float,
+) -> None:
+    """However well loop and spool go on, the log names the part, once, and systemd is left to start the gateway."""
+    async with World.open(tmp_path) as world, world.gateway(may_hang=True):
+        await systemd.hears("READY=1")
+        monkeypatch.setattr(of, step, for_ever)
+        pin = await world.recorder("PIN0000001", speech(1))
+        await asyncio.sleep(30)
+        await pin.stop()  # time jumps further where nobody advertises
+        await asyncio.sleep(within_s + SLACK_S + 30)
+        systemd.heard()
+        assert "WATCHDOG=1" not in await systemd.listen(30)
+        told = [line for line in world.log.getvalue().splitlines() if '"part_hangs"' in line]
+        assert len(told) == 1
+        assert part in told[0]
+
+
+async def test_a_hang_that_ends_is_a_sign_of_life_again(
+    tmp_path: Path, systemd: Systemd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What comes back before the watchdog bites goes on as if nothing had been."""
+    over = asyncio.Event()
+
+    async def hang(*_: object) -> int:
+        await over.wait()
+        return 0
+
+    monkeypatch.setattr(Spool, "forget_due", hang)
+    async with World.open(tmp_path) as world, world.gateway(may_hang=True):
+        await systemd.hears("READY=1")
+        await asyncio.sleep(TIDY_EVERY_S + SLACK_S + 60)
+        over.set()
+        systemd.heard()
+        await systemd.hears("WATCHDOG=1")
+
+
+async def test_a_task_that_ends_in_silence_is_started_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stray cancellation, from within a library, would end a scanner for good, and nobody would hear of it."""
+    scan = Scanner._scan
+    strays = [asyncio.CancelledError]
+
+    async def stray(scanner: Scanner) -> None:
+        while strays:
+            raise strays.pop()
+        await scan(scanner)
+
+    monkeypatch.setattr(Scanner, "_scan", stray)
+    async with World.open(tmp_path) as world, world.gateway() as running:
+        await world.recorder("PIN0000001", speech(1))
+        await running.all_in(Custody.CONFIRMED)
+        assert "The scanner of hci0 was cancelled by something within it." in world.log.getvalue()
+
+
+async def test_waits_that_are_long_by_right_are_no_hang(tmp_path: Path, systemd: Systemd) -> None:
+    """A cloud that is away for hours, and nobody in range: each wait is as long as it may be."""
+    async with World.open(tmp_path) as world, world.gateway() as running:
+        await systemd.hears("READY=1")
+        world.cloud.faults.add("* /recordings*", Status(status=503), times=None)
+        pin = await world.recorder("PIN0000001", speech(1))
+        await running.all_in(Custody.CAPTURED)
+        await pin.stop()
+        await asyncio.sleep(2 * 3600)
+        systemd.heard()
+        assert "WATCHDOG=1" in await systemd.listen(30)

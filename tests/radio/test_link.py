@@ -12,6 +12,7 @@ from bota_gateway.errors import GattError, LinkLostError, PairingError
 from bota_gateway.protocol import uuids
 from bota_gateway.radio import Link
 from bota_gateway.radio.const import CLEANUP_S, DISCONNECT_S, GATT_S, MTU_SETTLE_S, PAIR_S
+from bota_gateway.sync.recorder import read_serial
 from support.fake_bleak import FakeAir, FakeClient, Step, packet
 from support.virtual_time import virtual_time
 
@@ -402,3 +403,23 @@ async def test_closing_is_finished_even_when_cancelled() -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert not air.clients
+
+
+@virtual_time
+async def test_a_slow_pairing_is_not_cut_short_by_the_limit_of_the_identity() -> None:
+    """Cut short it would begin anew at each visit, and never end."""
+    air = FakeAir()
+    demanded = True
+
+    async def paired() -> None:
+        nonlocal demanded
+        await asyncio.sleep(PAIR_S - 1)
+        demanded = False
+
+    async def refuses() -> None:
+        if demanded:
+            raise BleakDBusError("org.bluez.Error.NotPermitted", ["Not paired"])
+
+    air.pair, air.operation = paired, refuses
+    async with linked(air) as (link, _):
+        assert await read_serial(link) == "SERIAL0001"

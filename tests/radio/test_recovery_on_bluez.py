@@ -1,10 +1,11 @@
 """How the radio gets over what happens to BlueZ, on bleak's own backend and a real bus; only bluetoothd is ours."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -13,10 +14,20 @@ from dbus_fast import MessageType, Variant
 from structlog.testing import capture_logs
 
 from bota_gateway.config import RadioSettings
-from bota_gateway.errors import AdapterError, ConnectError, GattError, LinkLostError, PairingError
+from bota_gateway.errors import (
+    AdapterError,
+    ConnectError,
+    GattError,
+    IdentityError,
+    LinkLostError,
+    PairingError,
+    PairingStalledError,
+)
 from bota_gateway.protocol.uuids import BOTA_SERVICES, SERIAL_NUMBER
 from bota_gateway.radio import Radio, Sighting, Tally, station
 from bota_gateway.radio import watch as watching
+from bota_gateway.sync import recorder
+from bota_gateway.sync.schedule import backoff_after
 from support.fake_bluez import ADAPTER, DEVICE, FakeBlueZ, needs_dbus, system_bus
 
 pytestmark = [needs_dbus, pytest.mark.timeout(60)]
@@ -56,8 +67,8 @@ async def until(condition: Callable[[], object]) -> None:
 
 
 @asynccontextmanager
-async def hub(settings: RadioSettings | None = None) -> AsyncIterator[Hub]:
-    tally = Tally()
+async def hub(settings: RadioSettings | None = None, tally: Tally | None = None) -> AsyncIterator[Hub]:
+    tally = tally or Tally()
     radio = Radio(None, settings or RadioSettings(), lambda: 0.0, tally)
     with capture_logs() as logs:
         task = asyncio.create_task(radio.run())
@@ -292,6 +303,57 @@ async def test_power_that_could_not_be_given_back_is_owed(bluez: FakeBlueZ, monk
         await gateway.sight(bluez, TWO)
 
 
+class Spool:
+    """Keeps what a tally has it write down, and whether the adapter had power at that moment."""
+
+    def __init__(self, bluez: FakeBlueZ) -> None:
+        self._adapter = bluez.objects["/org/bluez/hci0"][ADAPTER]
+        self.kept: dict[tuple[str, str], int] = {}
+        self.had_power: list[bool] = []
+
+    @property
+    def has_power(self) -> bool:
+        """Now."""
+        return bool(self._adapter["Powered"].value)
+
+    async def keep(self, counts: Mapping[tuple[str, str], int]) -> None:
+        """Write down."""
+        self.kept |= counts
+        self.had_power.append(self.has_power)
+
+
+async def test_an_adapter_that_a_killed_life_switched_off_is_switched_on(
+    bluez: FakeBlueZ, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is written down before the adapter goes off, and found at the next start; nobody else would switch it on."""
+    monkeypatch.setattr(station, "POWER_OFF_S", 0.0)
+    spool = Spool(bluez)
+    async with hub(tally=Tally(keep=spool.keep)) as gateway:
+        await gateway.sight(bluez)
+        (here,) = gateway.radio.stations
+        assert await here.power_cycle("hci0")
+    assert (spool.kept, spool.had_power) == ({(ONBOARD, "power_owed"): 0}, [True, True])
+    bluez.change("/org/bluez/hci0", ADAPTER, Powered=Variant("b", False))
+    async with hub(tally=Tally({(ONBOARD, "power_owed"): 1}, spool.keep)) as gateway:  # killed between the two
+        await until(lambda: spool.has_power)
+        await gateway.sight(bluez, TWO)
+        assert gateway.told("power_cycled")
+        assert spool.had_power[2:] == [True]
+        assert (ONBOARD, "power_owed") not in gateway.tally.counts
+
+
+async def test_an_adapter_that_a_person_switched_off_stays_off(bluez: FakeBlueZ) -> None:
+    """Also where an earlier life owed it power: a person has given it that since, and may take it away."""
+    spool = Spool(bluez)
+    async with hub(tally=Tally({(ONBOARD, "power_owed"): 1}, spool.keep)) as gateway:
+        await gateway.sight(bluez)
+        assert spool.kept == {(ONBOARD, "power_owed"): 0}
+        bluez.change("/org/bluez/hci0", ADAPTER, Powered=Variant("b", False))
+        await until(lambda: len(gateway.told("scan_failed")) > 1)  # it was looked at again after the first
+        assert not spool.has_power
+        assert "Set" not in bluez.asked
+
+
 def off_only(bluez: FakeBlueZ) -> Callable[..., None]:
     """A controller that switches off, and then is busy for a while."""
     change = bluez.change
@@ -425,6 +487,25 @@ async def test_a_recorder_that_is_visited_may_pair_and_nobody_else(bluez: FakeBl
     assert [answer.error_name for answer in refused] == ["org.bluez.Error.Rejected"] * 6
     assert [(entry["address"], entry["adapter"]) for entry in gateway.told("pairing")] == [(ONE, "hci0")]
     assert [entry["address"] for entry in gateway.told("pairing_refused")] == [TWO, ONE, ONE, ONE, TWO, ONE]
+
+
+async def test_a_first_link_that_falls_silent_after_the_pairing_is_no_missing_identity(
+    bluez: FakeBlueZ, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """BlueZ 5.66 may stall when it begins a pairing by itself: no fault of the recorder, and the next link is fine."""
+    monkeypatch.setattr(recorder, "IDENTITY_S", 0.1)
+    async with hub() as gateway:
+        sighting = await gateway.sight(bluez)
+        path = sighting.device.details["path"]
+        bluez.add_characteristic(path, SERVICE, SERIAL_NUMBER, b"SERIAL0001")
+        bluez.refusals["ReadValue"] = None
+        async with gateway.radio.connect(sighting) as link:
+            with pytest.raises(IdentityError):
+                await recorder.read_serial(link)
+            await bluez.ask_agent("RequestAuthorization", path)
+            with pytest.raises(PairingStalledError) as stalled:
+                await recorder.read_serial(link)
+        assert backoff_after(stalled.value, 1, Random(1)) < 10
 
 
 async def test_other_programs_stay_the_agents_of_their_own_pairings(bluez: FakeBlueZ) -> None:

@@ -167,11 +167,12 @@ class World:
         adapters: bool = True,
         now: Callable[[], float] | None = None,
         clock_is_trusted: Callable[[], bool] = lambda: True,
+        may_hang: bool = False,
         **sections: Mapping[str, Any],
     ) -> AsyncIterator[Running]:
         """Run a gateway until the block ends; ``adapters=False`` leaves it those that its settings name.
 
-        ``now`` is the hub's clock, where it is not the cloud's.
+        ``now`` is the hub's clock, where it is not the cloud's. No part may have seemed to hang, unless ``may_hang``.
         """
         settings = self.settings(**sections)
         device = await self.air.adapter(ADAPTER) if adapters else None
@@ -193,6 +194,7 @@ class World:
                 yield Running(gateway, task, settings.status.socket, device)
             gateway.stop()
             await task
+            assert may_hang or '"part_hangs"' not in self.log.getvalue()
         finally:
             for one in (task, ready):
                 one.cancel()

@@ -9,6 +9,7 @@ from bota_gateway.config import RecorderSettings, Settings
 from bota_gateway.model import Membership
 from bota_gateway.sim.cloud.faults import EditedAnswer, Status
 from bota_gateway.sim.cloud.options import Paging
+from bota_gateway.upload.const import IN_USE_S
 from support.uploading import SERIAL, Hub, hub
 
 pytestmark = pytest.mark.virtual_time
@@ -113,7 +114,7 @@ async def test_a_new_binding_is_noticed(tmp_path: Path) -> None:
 
 
 async def test_a_recorder_set_up_later_is_no_stranger_for_a_day(tmp_path: Path) -> None:
-    """Unbound recorders are asked about often; strangers at their own interval."""
+    """Unbound recorders are asked about often; strangers, too, in the hour after they were met, and then no more."""
     async with hub(tmp_path) as it:
         it.cloud.devices.register("BP000002", None)
         await meet(it, "BP000002", "BP000003")
@@ -122,12 +123,32 @@ async def test_a_recorder_set_up_later_is_no_stranger_for_a_day(tmp_path: Path) 
             it.cloud.devices.bind("BP000002")
             it.cloud.devices.register("BP000003")
             await asyncio.sleep(400)
-            assert await memberships(it) == {"BP000002": Membership.BOUND, "BP000003": Membership.STRANGER}
+            assert await memberships(it) == {"BP000002": Membership.BOUND, "BP000003": Membership.BOUND}
+            await meet(it, "BP000004")
+            await asyncio.sleep(IN_USE_S + 60)
+            it.cloud.devices.register("BP000004")
             await asyncio.sleep(86_400)
-            await meet(it, "BP000003")
+            assert (await memberships(it))["BP000004"] is Membership.STRANGER
+            await meet(it, "BP000004")
             async with asyncio.timeout(10):
-                while (await memberships(it))["BP000003"] is not Membership.BOUND:
+                while (await memberships(it))["BP000004"] is not Membership.BOUND:
                     await it.spool.wait_for_change(it.spool.revision)
+
+
+async def test_strangers_of_a_large_project_cost_one_call_a_minute(tmp_path: Path) -> None:
+    """A walk of ten calls is repeated for them every ten minutes at most, however many pass by."""
+    async with hub(tmp_path) as it:
+        for number in range(999):
+            it.cloud.devices.register(f"XX{number:06}")
+        async with it.running(it.registrar()):
+            for number in range(6):
+                await meet(it, f"ZZ{number:06}")
+                await asyncio.sleep(30)
+            await all_resolved(it)
+            before = it.cloud.counters.calls[WALK]
+            await asyncio.sleep(3000)
+            assert it.cloud.counters.calls[WALK] - before <= 3000 / 60
+            assert set((await memberships(it)).values()) == {Membership.STRANGER}
 
 
 async def test_a_clock_that_was_set_back_delays_no_question(tmp_path: Path) -> None:

@@ -193,7 +193,7 @@ def timeline(config_path: Path | None, socket_path: Path | None, as_json: bool, 
         click.echo(layout.wrapped(line, "  ", " " * 23))
 
 
-@click.command(short_help="Bring parked recordings back to work.")
+@click.command(short_help="Bring parked recordings, or a recorder, back to work.")
 @options.config_file
 @options.socket
 @options.as_json
@@ -207,9 +207,11 @@ def retry(
     """Bring a parked recording, or all that are parked for one reason, back to work after you removed the cause.
 
     One that was forgotten by hand comes back only under its own name: it is pulled again, if its recorder still has it.
+
+    With a recorder's SERIAL in the place of a recording: visit it as soon as it is heard, whatever it waits for.
     """
     if (recording is None) == (reason is None):
-        raise click.UsageError("Name a recording, or --reason CODE for all that are parked for it.")
+        raise click.UsageError("Name a recording or a recorder, or --reason CODE for all that are parked for it.")
     answer = _ask(config_path, socket_path, "retry", recording=recording, reason=reason)
     if as_json:
         options.print_json(answer)

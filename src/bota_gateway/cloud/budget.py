@@ -19,6 +19,7 @@ import structlog
 from bota_gateway.cloud.breaker import Breaker, Ladder, Pause
 from bota_gateway.cloud.const import (
     BURST_OF_MINUTE,
+    CALL_S,
     FORBIDDEN_AFTER,
     FORBIDDEN_PROBE_S,
     OUTAGE_AFTER,
@@ -28,6 +29,7 @@ from bota_gateway.cloud.const import (
     RATE_PAUSE_FIRST_S,
     UNAUTHORIZED_PROBE_S,
 )
+from bota_gateway.pulse import back_within
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -244,7 +246,9 @@ class Budget:
                 self._dispatch()
                 if waiter.slot.done():
                     return waiter.slot.result()
-                await asyncio.wait([waiter.slot], timeout=self._nap(call, loop.time()))
+                nap = self._nap(call, loop.time())
+                back_within(nap)
+                await asyncio.wait([waiter.slot], timeout=nap)
         except asyncio.CancelledError:
             if waiter.slot.done():
                 for bucket in self._buckets(call):
@@ -272,9 +276,9 @@ class Budget:
             breaker.probe_over()
         self._dispatch()
 
-    def _nap(self, call: Call, now: float) -> float | None:
+    def _nap(self, call: Call, now: float) -> float:
         ready = self._ready_at(call, now)
-        return None if math.isinf(ready) else max(0.001, ready - now)
+        return CALL_S if math.isinf(ready) else max(0.001, ready - now)  # a probe is under way, as long as any call
 
     def _ready_at(self, call: Call, now: float) -> float:
         times = [bucket.ready_at(now) for bucket in self._buckets(call)]

@@ -14,6 +14,7 @@ import httpx
 
 from bota_gateway.cloud.const import CONNECT_S, STALL_S
 from bota_gateway.errors import CloudProtocolError, CloudUnreachableError
+from bota_gateway.pulse import back_within
 
 USER_AGENT: Final = f"bota-gateway/{version('bota-gateway')}"
 
@@ -84,6 +85,7 @@ async def exchange(what: str, within_s: float) -> AsyncIterator[None]:
     Raises:
         CloudUnreachableError: No answer came; whether the request had an effect is unknown.
     """
+    back_within(within_s)
     try:
         async with asyncio.timeout(within_s):
             yield

@@ -24,7 +24,8 @@ from bota_gateway.daemon.supervise import Down, keep_running
 from bota_gateway.daemon.systemd import ServiceManager
 from bota_gateway.daemon.tidying import Tidying
 from bota_gateway.errors import SpoolCorruptError, SpoolError, SpoolWriteError
-from bota_gateway.model import WallClock
+from bota_gateway.model import RecorderRecord, WallClock
+from bota_gateway.pulse import Pulses, back_within, lasting
 from bota_gateway.radio import PRESENT_S, Adapter, AdapterState, Radio, ScanTrouble, Tally
 from bota_gateway.spool import Spool
 from bota_gateway.status.answers import Answers
@@ -92,6 +93,7 @@ class Gateway:
         self._tally = Tally()
         self._rounds: Rounds | None = None
         self._uploader: Uploader | None = None
+        self._registrar: Registrar | None = None
         self._api: BotaApi | None = None
         self.page: StatusPage | None = None
         self._pausing: Pausing | None = None
@@ -148,6 +150,10 @@ class Gateway:
         """Whether any answer of the cloud came since the start."""
         return self._api is not None and self._api.clock.known
 
+    def asks_in(self, recorder: RecorderRecord) -> float | None:
+        """Seconds until the cloud is asked whose it is; None where that takes a visit first."""
+        return self._registrar.asks_in(recorder) if self._registrar else None
+
     @property
     def links(self) -> list[LinkProgress]:
         """What each link is doing right now; empty while the radio is down."""
@@ -186,14 +192,14 @@ class Gateway:
             Spool.open(self._settings.spool, self._now) as self.spool,
             BotaApi(self._settings.cloud, self._key, self._now) as api,
         ):
-            self._tally = Tally(await self.spool.counters())
+            self._tally = Tally(await self.spool.counters(), self.spool.keep_counters)
             self._pausing = Pausing(self.spool, await self.spool.paused())
             try:
                 async with asyncio.TaskGroup() as parts:
                     tasks = [
                         parts.create_task(part, name=name) for name, part in self._parts(api, self._pausing).items()
                     ]
-                    tasks.append(parts.create_task(self._mind_the_disk(), name="disk"))
+                    tasks.append(parts.create_task(lasting("disk", self._mind_the_disk), name="disk"))
                     self._supervisors = tasks
                     self.ready.set()
                     log.info(
@@ -216,9 +222,11 @@ class Gateway:
 
     def _parts(self, api: BotaApi, pausing: Pausing) -> dict[str, Any]:
         settings = self._settings
+        pulses = Pulses()
+        pulses.begin()
         self._api = api
         self._uploader = uploader = Uploader(self.spool, api, settings.cloud, self._now, platform.node(), rng=self._rng)
-        registrar = Registrar(self.spool, api, settings, self._now, rng=self._rng)
+        self._registrar = registrar = Registrar(self.spool, api, settings, self._now, rng=self._rng)
         report = Report(self.spool, self._now, self)
         may_confirm = settings.recorders.confirm == "after_stored"
         answers = Answers(self.spool, self._now, self, report, self._story, pausing, may_confirm=may_confirm)
@@ -230,7 +238,7 @@ class Gateway:
             "status socket": StatusServer(settings.status.socket, answers.answer).run,
             "housekeeping": Tidying(self.spool, self._now, settings.spool.retention_hours * 3600).run,
             **self._page(answers, report),
-            "watchdog": Signs(self._manager, report, self._radio_is_known, lambda: self._supervisors).run,
+            "watchdog": Signs(self._manager, report, self._radio_is_known, lambda: self._supervisors, pulses).run,
         }
         return {name: keep_running(name, run, self._down) for name, run in runs.items()}
 
@@ -269,6 +277,7 @@ class Gateway:
                 raise
             except SpoolError as other:  # full: whoever needs room says so, and uploads make some
                 log.debug("spool_not_durable", reason=other.message)
+            back_within(PROVE_EVERY_S)
             await asyncio.sleep(PROVE_EVERY_S)
 
     async def _listen(self) -> None:
@@ -278,8 +287,8 @@ class Gateway:
         self._radio, self._rounds = radio, rounds
         try:
             async with asyncio.TaskGroup() as parts:
-                parts.create_task(radio.run(), name="scanner")
-                parts.create_task(rounds.run(), name="rounds")
+                parts.create_task(lasting("radio", radio.run))
+                parts.create_task(lasting("rounds", rounds.run))
         finally:
             self._radio = self._rounds = None
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 import structlog
 
 from bota_gateway.daemon.systemd import ServiceManager
+from bota_gateway.pulse import Pulses
 from bota_gateway.status.report import Report
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -28,6 +29,7 @@ class Signs:
             into the spool: so an answer proves that these go on.
         radio_is_known: Whether the radio scans, or has said why not.
         parts: The supervised parts; none of them may have ended while the gateway runs.
+        pulses: What the tasks within them say of themselves; none of them may be overdue.
     """
 
     def __init__(
@@ -36,11 +38,15 @@ class Signs:
         report: Report,
         radio_is_known: Callable[[], bool],
         parts: Callable[[], Sequence["asyncio.Task[Any]"]],
+        pulses: Pulses,
     ) -> None:
         self._manager = manager
         self._report = report
         self._radio_is_known = radio_is_known
         self._parts = parts
+        self._pulses = pulses
+        self._hanging: list[str] = []
+        """What was overdue at the last look."""
         self._every_s = min(STATUS_LINE_EVERY_S, manager.watchdog_s / 3 or STATUS_LINE_EVERY_S)
 
     async def run(self) -> None:
@@ -74,4 +80,9 @@ class Signs:
         if ended:
             log.error("watchdog_not_fed", parts=ended)
             return
-        self._manager.alive()
+        hanging = self._pulses.overdue()
+        if hanging and hanging != self._hanging:
+            log.error("part_hangs", parts=hanging)
+        self._hanging = hanging
+        if not hanging:
+            self._manager.alive()

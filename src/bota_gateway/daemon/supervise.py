@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import structlog
 
 from bota_gateway.errors import GatewayError, SpoolCorruptError
+from bota_gateway.pulse import lasting
 from bota_gateway.status.redact import redact
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -62,23 +63,13 @@ async def keep_running(part: str, run: Callable[[], Awaitable[None]], failing: d
 
 async def _outcome(part: str, run: Callable[[], Awaitable[None]]) -> BaseException:
     try:
-        await run()
-    except asyncio.CancelledError:
-        if _is_asked_to_end():
-            raise
-        # A stray one, from within: a task group takes it for an orderly end, and the part would be gone without a word.
-        return GatewayError(f"The {part} was cancelled by something within it.")
+        await lasting(part, run)
     except Exception as failure:  # noqa: BLE001 - whatever it was, it is reported and the part restarted
         root = _root(failure)
         if isinstance(root, SpoolCorruptError):
             raise root from None
         return root
-    return GatewayError(f"The {part} stopped by itself.")
-
-
-def _is_asked_to_end() -> bool:
-    task = asyncio.current_task()
-    return task is None or task.cancelling() > 0
+    raise AssertionError("what lasts does not return")
 
 
 def _traceback(failure: BaseException) -> BaseException | None:

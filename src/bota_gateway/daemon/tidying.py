@@ -7,6 +7,7 @@ from typing import Final
 import structlog
 
 from bota_gateway.model import WallClock
+from bota_gateway.pulse import back_within
 from bota_gateway.spool import Spool
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -43,6 +44,7 @@ class Tidying:
             forgotten = await self._spool.forget_due(self._now(), self._retention_s if is_known else math.inf)
             if forgotten:
                 log.info("audio_forgotten", recordings=forgotten)
+            back_within(TIDY_EVERY_S)
             await asyncio.sleep(TIDY_EVERY_S)
 
     def _look_at_clock(self) -> None:

@@ -8,7 +8,9 @@ from bleak.exc import BleakDBusError
 
 from bota_gateway.config import RadioSettings
 from bota_gateway.errors import AdapterError, ConnectError, ConnectKind
+from bota_gateway.pulse import back_within
 from bota_gateway.radio.classify import BACKEND_FAILURES, advise, classify, describe, is_early_end
+from bota_gateway.radio.const import BLUEZ_CALL_S, CLEANUP_S, DISCONNECT_S, END_TURN_S
 from bota_gateway.radio.link import Link
 from bota_gateway.radio.refresh import Refresher
 from bota_gateway.radio.sightings import Sighting, SightingBook
@@ -79,6 +81,7 @@ class Connector:
             turn = station.connecting
             yield link
         finally:
+            back_within(END_TURN_S + DISCONNECT_S + CLEANUP_S + 2 * (BLUEZ_CALL_S + CLEANUP_S))
             await link.close(turn)
             station.let_go(link)
 

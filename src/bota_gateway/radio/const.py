@@ -153,6 +153,20 @@ power, about twice to three times in metres indoors."""
 WEAK_RSSI: Final = -85
 """An adapter that hears it weaker than this is taken only if no other has a place: connects fail often there."""
 
+CONNECT_TURN_S: Final = (
+    PAUSE_S + CONNECT_HARD_S + CLEANUP_S + MTU_SETTLE_S + DISCONNECT_S + CLEANUP_S + 4 * (BLUEZ_CALL_S + CLEANUP_S)
+)
+"""Longest turn to connect, two minutes: the scanner stops, the connect fails as late as it can, what is left of it is
+ended, and BlueZ is twice made to forget the recorder, by two calls each."""
+
+POWER_CYCLE_S: Final = (
+    POWER_OFF_S + POWER_ON_TRIES * POWER_ON_RETRY_S + (2 + POWER_ON_TRIES) * (BLUEZ_CALL_S + CLEANUP_S)
+)
+"""Longest power cycle, two minutes: BlueZ is asked who is connected, to switch off, and as often as may be on again."""
+
+LEFTOVERS_S: Final = 60.0
+"""For ending all that is left over: each takes milliseconds, but a bluetoothd that hangs would answer none of them."""
+
 LEFTOVERS_AGAIN_S: Final = 15.0
 """After a start, links left over are looked for once more: a bluetoothd that has just started registers its adapters
 before the kernel has told it of their links."""

@@ -8,9 +8,16 @@ import structlog
 
 from bota_gateway.config import RadioSettings
 from bota_gateway.errors import AdapterError
+from bota_gateway.pulse import back_within, lasting
 from bota_gateway.radio.adapters import Adapter, discover_adapters
 from bota_gateway.radio.agent import PairingAgent
-from bota_gateway.radio.const import ADAPTERS_CHECK_S, SCAN_RETRY_LONGEST_S, SCAN_RETRY_S
+from bota_gateway.radio.const import (
+    ADAPTERS_CHECK_S,
+    CLEANUP_S,
+    SCAN_RETRY_LONGEST_S,
+    SCAN_RETRY_S,
+    SCAN_START_S,
+)
 from bota_gateway.radio.opening import BUMBLE, driven
 from bota_gateway.radio.scanner import ScanTrouble
 from bota_gateway.radio.tally import Count, Tally
@@ -63,8 +70,8 @@ class Keeper:
             for name in self._driven:
                 tasks.create_task(self._keep_driven(name), name=f"adapter {name}")
             if self._uses_bluez:
-                tasks.create_task(BlueZWatch(self._on_news, self._agent).run(), name="watch BlueZ")
-                tasks.create_task(self._keep_bluez(tasks), name="adapters of BlueZ")
+                tasks.create_task(lasting("watch over BlueZ", BlueZWatch(self._on_news, self._agent).run))
+                tasks.create_task(lasting("look for adapters", lambda: self._keep_bluez(tasks)))
 
     async def _keep_driven(self, name: str) -> None:
         wait = SCAN_RETRY_S
@@ -103,6 +110,7 @@ class Keeper:
 
     async def _keep_bluez(self, tasks: asyncio.TaskGroup) -> None:
         while True:
+            back_within(SCAN_START_S + CLEANUP_S + ADAPTERS_CHECK_S)
             self._look.clear()
             try:
                 for adapter in await discover_adapters(self._of_bluez, quietly=bool(self._known)):

@@ -5,14 +5,16 @@ which only scans would never see it again, and neither would its owner's phone. 
 too: it becomes such a link, or BlueZ answers InProgress to whoever wants to connect.
 """
 
+import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 
 import structlog
 
 from bota_gateway.radio import bluez
 from bota_gateway.radio.cached import devices_of, is_recorder
 from bota_gateway.radio.classify import BACKEND_FAILURES, describe
-from bota_gateway.radio.const import CANCEL_LEFTOVERS
+from bota_gateway.radio.const import CANCEL_LEFTOVERS, LEFTOVERS_S
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -37,12 +39,14 @@ async def end_leftovers(hci: str, *, is_ours: Callable[[str], bool]) -> int | No
     }
     up = [path for path, device in recorders.items() if device.get("Connected")]
     half_made = [path for path in recorders if path not in up][:CANCEL_LEFTOVERS]
-    for path in up:
-        log.warning("leftover_link_ended", adapter=hci, address=recorders[path]["Address"])
-        await _end(path)
-    for path in half_made:
-        if not is_ours(str(recorders[path]["Address"])):  # nor by now
-            await _end(path)  # BlueZ does not tell whether one is being made; where none is, this does nothing
+    with suppress(TimeoutError):  # the rest is found at the next look
+        async with asyncio.timeout(LEFTOVERS_S):
+            for path in up:
+                log.warning("leftover_link_ended", adapter=hci, address=recorders[path]["Address"])
+                await _end(path)
+            for path in half_made:
+                if not is_ours(str(recorders[path]["Address"])):  # nor by now
+                    await _end(path)  # BlueZ does not tell whether one is being made; where none is, this does nothing
     return len(up)
 
 

@@ -16,10 +16,12 @@ from bleak.uuids import normalize_uuid_str
 
 from bota_gateway.config import NotifyMode
 from bota_gateway.errors import GattError, LinkLostError, PairingError
+from bota_gateway.pulse import back_within
 from bota_gateway.radio.bounded import EndedError, bounded, uninterrupted
 from bota_gateway.radio.classify import BACKEND_FAILURES, describe, is_link_loss, is_out_of_place, needs_pairing
 from bota_gateway.radio.const import (
     ATT_HEADER,
+    CLEANUP_S,
     CONNECT_HARD_S,
     CONNECT_S,
     DISCONNECT_S,
@@ -99,6 +101,11 @@ class Link:
         # On BlueZ, client.mtu_size is always 23; the characteristics know better.
         sizes = [each.max_write_without_response_size for each in self._characteristics.values()]
         return max([*(size + ATT_HEADER for size in sizes), MTU_DEFAULT])
+
+    @property
+    def has_paired(self) -> bool:
+        """Whether a pairing was begun on this link, by us or by BlueZ."""
+        return self._paired or self.pairings > 0
 
     def has(self, uuid: str) -> bool:
         """Whether the recorder offers this characteristic."""
@@ -253,6 +260,7 @@ class Link:
 
     async def _operation(self, what: str, call: Callable[[], Coroutine[Any, Any, T]], timeout: float = GATT_S) -> T:
         async with self._one_at_a_time:
+            back_within(2 * (timeout + CLEANUP_S) + PAIR_S + CLEANUP_S)
             if self.lost.is_set():
                 raise self._lost_error(what)
             try:

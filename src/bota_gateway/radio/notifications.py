@@ -4,6 +4,7 @@ import asyncio
 from collections import deque
 
 from bota_gateway.errors import LinkLostError
+from bota_gateway.pulse import back_within
 
 
 class NotificationStream:
@@ -53,6 +54,7 @@ class NotificationStream:
         Raises:
             LinkLostError: the link is lost and the buffer empty.
         """
+        back_within(timeout)
         if not self._packets and not self._lost:
             await self._wait(timeout)
         if not self._packets and self._lost:

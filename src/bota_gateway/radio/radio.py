@@ -1,6 +1,7 @@
 """The radio: every adapter's scanner and links behind one front."""
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import replace
@@ -10,11 +11,12 @@ import structlog
 from bota_gateway.config import RadioSettings
 from bota_gateway.errors import AdapterError, ConnectError, ConnectKind
 from bota_gateway.model import WallClock
+from bota_gateway.pulse import back_within
 from bota_gateway.radio import bluez
 from bota_gateway.radio.adapters import Adapter
 from bota_gateway.radio.agent import PairingAgent
 from bota_gateway.radio.connect import Connector
-from bota_gateway.radio.const import LOAD_DB, WEAK_RSSI
+from bota_gateway.radio.const import CONNECT_TURN_S, LOAD_DB, WEAK_RSSI
 from bota_gateway.radio.keeping import Keeper
 from bota_gateway.radio.link import Link
 from bota_gateway.radio.scanner import Scanner, ScanTrouble
@@ -204,8 +206,10 @@ class Radio:
             raise AdapterError(f"Recorder at {sighting.address} was seen by {sighting.adapter}, which is not in use.")
         async with AsyncExitStack() as held:
             held.enter_context(_counted(station))
+            back_within(math.inf)  # until another visit ends
             await held.enter_async_context(station.places)
             self._refuse_double(sighting)
+            back_within(self._settings.max_links * CONNECT_TURN_S)
             held.enter_context(self._book.holding(sighting.address))
             link = await held.enter_async_context(self._connector.link(sighting, station))
             self._book.connected(sighting.address)

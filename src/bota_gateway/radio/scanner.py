@@ -14,11 +14,17 @@ from bleak.backends.scanner import AdvertisementData
 from bleak.exc import BleakError
 
 from bota_gateway.errors import AdapterError, ConnectKind, DeafAdapterError
+from bota_gateway.pulse import back_within
 from bota_gateway.radio.adapters import Adapter, find_again
 from bota_gateway.radio.bounded import bounded, uninterrupted
 from bota_gateway.radio.classify import BACKEND_FAILURES, advise, classify, describe
 from bota_gateway.radio.const import (
+    BLUEZ_CALL_S,
+    CLEANUP_S,
+    CONNECT_TURN_S,
+    LEFTOVERS_S,
     PAUSE_S,
+    POWER_CYCLE_S,
     RSSI_UNKNOWN,
     SCAN_RETRY_LONGEST_S,
     SCAN_RETRY_S,
@@ -75,10 +81,13 @@ class Mender(Protocol):
         """Why the adapter must not be switched off now, in words; None if it may."""
 
     async def power_cycle(self, hci: str) -> bool:
-        """Switch the adapter off and on; tells whether it was done. Never raises but for cancellation."""
+        """Switch the adapter off and on; tells whether it was done. Raises SpoolError."""
 
     async def owed_power(self, hci: str) -> None:
-        """Switch it on if it was switched off here and that could not be taken back. Never raises likewise."""
+        """Switch it on if it was switched off here and that could not be taken back. Raises SpoolError."""
+
+    async def scans(self) -> None:
+        """Scanning has begun. Raises SpoolError."""
 
     def restarted(self) -> None:
         """The scanner is restarted because of silence."""
@@ -159,11 +168,17 @@ class Scanner:
         return {"adapter": self.hci or self._adapter.name, "address": self._adapter.address}
 
     async def run(self) -> None:
-        """Scan until cancelled. Failures are logged and tried again; none is raised."""
+        """Scan until cancelled. Failures of the radio are logged and tried again.
+
+        Raises:
+            SpoolError: as the mender does.
+        """
         while True:
+            back_within(CONNECT_TURN_S)  # whatever it is paused for: it comes by here between any two connects
             await self._wanted.wait()
             if self._pauses:
                 continue
+            back_within(BLUEZ_CALL_S + LEFTOVERS_S + SCAN_START_S + 3 * CLEANUP_S)
             self._idle.clear()
             self._stop_asked.clear()
             self._retry_asked.clear()
@@ -222,11 +237,14 @@ class Scanner:
         try:
             await bounded(scanner.start(), limit=SCAN_START_S)
             self._note_start()
+            if self._mender:
+                await self._mender.scans()
             await self._listen()
         finally:
             await uninterrupted(self._stop(scanner))
 
     async def _stop(self, scanner: BleakScanner) -> None:
+        back_within(SCAN_STOP_S + CLEANUP_S)
         try:
             await bounded(scanner.stop(), limit=SCAN_STOP_S)
         except BACKEND_FAILURES as error:  # the next start shows whether it matters
@@ -242,6 +260,7 @@ class Scanner:
             if left <= TIMER_GRAIN_S:
                 self._note_silence()
                 return
+            back_within(SILENT_S)
             # Not longer than SILENT_S, because the first sound shortens a grown patience.
             try:
                 async with asyncio.timeout(min(left, SILENT_S)):
@@ -251,6 +270,7 @@ class Scanner:
 
     async def _rest(self, wait: float) -> None:
         """Wait for the next try, and look where the adapter is by then."""
+        back_within(wait + SCAN_START_S + CLEANUP_S + BLUEZ_CALL_S + CLEANUP_S)
         try:
             async with asyncio.timeout(wait):
                 await self._retry_asked.wait()
@@ -345,6 +365,7 @@ class Scanner:
         if self._evidence:  # in a lonely place it would count for ever, and mean nothing
             self._mender.restarted()
         if rung is Rung.POWER_CYCLE and self.hci is not None:
+            back_within(POWER_CYCLE_S)
             if await self._mender.power_cycle(self.hci):
                 self._retry_asked.set()
         elif rung is Rung.TELL:

@@ -9,18 +9,23 @@ from bleak.backends.device import BLEDevice
 from bleak.backends.scanner import AdvertisementData
 
 from bota_gateway.config import RadioSettings
+from bota_gateway.pulse import back_within, lasting
 from bota_gateway.radio import bluez, cached
 from bota_gateway.radio.adapters import Adapter
 from bota_gateway.radio.bounded import uninterrupted
 from bota_gateway.radio.classify import BACKEND_FAILURES, describe
 from bota_gateway.radio.const import (
+    BLUEZ_CALL_S,
+    CLEANUP_S,
     CROWD,
     CROWD_S,
     LEFTOVERS_AGAIN_S,
+    LEFTOVERS_S,
     POWER_OFF_S,
     POWER_ON_RETRY_S,
     POWER_ON_TRIES,
     SILENT_S,
+    UNOWNED_AT_ONCE,
     UNOWNED_CHECK_S,
 )
 from bota_gateway.radio.ladder import Evidence
@@ -88,8 +93,6 @@ class Station:
         """Nothing is left of an earlier life, as far as BlueZ tells."""
         self._begun = asyncio.Event()
         """Scanning begins, for the first time or with a new bluetoothd."""
-        self._owes_power = False
-        """We switched it off, and on again it would not go."""
 
     @property
     def key(self) -> str:
@@ -111,9 +114,9 @@ class Station:
     async def run(self) -> None:
         """End what an earlier life left, then scan until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self.scanner.run(), name=f"scan {self.adapter.name}")
+            tasks.create_task(lasting(f"scanner of {self.adapter.name}", self.scanner.run))
             if self.adapter.on_bluez:
-                tasks.create_task(self._keep_house(), name=f"keep house on {self.adapter.name}")
+                tasks.create_task(lasting(f"housekeeping of {self.adapter.name}", self._keep_house))
 
     def close(self) -> None:
         """The adapter is gone for good: whoever holds or awaits a link of it learns that at once."""
@@ -152,6 +155,7 @@ class Station:
         """Now and then drop what BlueZ keeps for nobody: devices, and links whose end failed or came to light late."""
         unowned = cached.Unowned(self.adapter.name, self._book)
         while True:
+            back_within(UNOWNED_CHECK_S + LEFTOVERS_AGAIN_S)
             try:
                 async with asyncio.timeout(UNOWNED_CHECK_S):
                     await self._begun.wait()
@@ -160,6 +164,7 @@ class Station:
             except TimeoutError:
                 pass
             if self._cleared and self.scanner.hci is not None:
+                back_within(LEFTOVERS_S + (1 + UNOWNED_AT_ONCE) * BLUEZ_CALL_S + 2 * CLEANUP_S)
                 await self._end_leftovers(self.scanner.hci)
                 self._tally.add(self.key, Count.DEVICES_REMOVED, await unowned.drop(self.scanner.hci))
 
@@ -198,10 +203,14 @@ class Station:
         return None
 
     async def power_cycle(self, hci: str) -> bool:
-        """Switch the adapter off and on, unless somebody has a link on it; whether that was done. Never raises."""
+        """Switch the adapter off and on, unless somebody has a link on it; whether that was done.
+
+        Raises:
+            SpoolError: that it was switched off could not be written down, so it was not.
+        """
+        if self.taken > 0 or self.connecting.locked():
+            return False
         async with self.connecting:
-            if self.taken > 0:
-                return False
             try:
                 others = cached.used_by_others(await bluez.managed_objects(), hci)
             except BACKEND_FAILURES as error:
@@ -216,22 +225,25 @@ class Station:
             return True
 
     async def _off_and_on(self, hci: str) -> None:
+        await self._tally.owe_power(self.key, owed=True)  # first: killed now, the next life must know
         try:
             await bluez.set_powered(hci, on=False)
         except BACKEND_FAILURES as error:
             self._note_power_failure(error)
-        self._owes_power = True
         await asyncio.sleep(POWER_OFF_S)
         for _ in range(POWER_ON_TRIES):
             if await self._power_on(hci):
-                log.info("power_cycled", **self.scanner.named)
                 return
             await asyncio.sleep(POWER_ON_RETRY_S)
 
     async def owed_power(self, hci: str) -> None:
-        """Switch it on if it was switched off here and that could not be taken back."""
-        if self._owes_power:
+        """Switch it on if it was switched off here, also in an earlier life, and that could not be taken back."""
+        if self._tally.owes_power(self.key):
             await self._power_on(hci)
+
+    async def scans(self) -> None:
+        """It has power, whoever gave it: if a person takes it away from now on, that is not for us to change."""
+        await self._tally.owe_power(self.key, owed=False)
 
     async def _power_on(self, hci: str) -> bool:
         try:
@@ -239,7 +251,8 @@ class Station:
         except BACKEND_FAILURES as error:
             self._note_power_failure(error)
             return False
-        self._owes_power = False
+        log.info("power_cycled", **self.scanner.named)
+        await self.scans()
         return True
 
     def _note_power_failure(self, error: Exception) -> None:

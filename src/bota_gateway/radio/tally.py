@@ -2,8 +2,9 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from enum import StrEnum
+from typing import Final
 
 
 class Count(StrEnum):
@@ -35,15 +36,26 @@ class Count(StrEnum):
     """Pairings that were tried and refused."""
 
 
+_POWER_OWED: Final = "power_owed"
+"""Stands in spools beside the counts: 1 while an adapter is off, or about to be, by our doing."""
+
+Keep = Callable[[Mapping[tuple[str, str], int]], Awaitable[None]]
+"""Writes these counts down before it returns, so that they outlive a kill of the process."""
+
+
 class Tally:
-    """The counts of all lives of this hub, by adapter and what is counted.
+    """The counts of all lives of this hub, by adapter and what is counted; and to which adapters it owes power.
 
     Args:
         before: Counts of earlier lives.
+        keep: Writes down what must be known in the next life, should this one end now; None for nowhere.
     """
 
-    def __init__(self, before: Mapping[tuple[str, str], int] | None = None) -> None:
-        self._counts: Counter[tuple[str, str]] = Counter(before or {})
+    def __init__(self, before: Mapping[tuple[str, str], int] | None = None, keep: Keep | None = None) -> None:
+        before = before or {}
+        self._counts = Counter({key: count for key, count in before.items() if key[1] != _POWER_OWED})
+        self._owing = {adapter for (adapter, name), count in before.items() if name == _POWER_OWED and count}
+        self._keep = keep
         self._changed = asyncio.Event()
         self.revision = 0
 
@@ -59,6 +71,18 @@ class Tally:
             self.revision += 1
             changed, self._changed = self._changed, asyncio.Event()
             changed.set()
+
+    def owes_power(self, adapter: str) -> bool:
+        """Whether this adapter is off because it was switched off here, in whichever life."""
+        return adapter in self._owing
+
+    async def owe_power(self, adapter: str, *, owed: bool) -> None:
+        """Remember whether it is; written down when this returns. Raises what ``keep`` raises."""
+        if owed == self.owes_power(adapter):
+            return
+        if self._keep:
+            await self._keep({(adapter, _POWER_OWED): int(owed)})
+        (self._owing.add if owed else self._owing.discard)(adapter)
 
     async def wait_for_change(self, since: int) -> int:
         """Wait until ``revision`` is other than ``since``; returns it."""

@@ -119,7 +119,7 @@ class Answers:
             "waiting_for": one.waiting_for,
             "waiting_detail": one.waiting_detail,
             "next_attempt_at": one.next_visit_at,
-            "next_attempt_in_s": None if one.next_visit_at is None else one.next_visit_at - self._now(),
+            "next_attempt_in_s": 0.0 if one.next_visit_at is None else one.next_visit_at - self._now(),
         }
 
     def _unmet(self, one: UnmetReport) -> dict[str, object]:
@@ -218,7 +218,10 @@ class Answers:
         return await (self._causes.overview() if name is None else self._causes.answer(str(name)))
 
     async def _retry(self, asked: Asked) -> dict[str, int]:
-        if asked.get("recording") is not None:
+        if (name := asked.get("recording")) is not None:
+            if any(one.serial == name for one in await self._spool.recorders()):
+                await self._spool.schedule_visit(str(name), next_visit_at=None)  # due as soon as it is heard
+                return {"retried": 1}
             recording = await self._named(asked)
             return {"retried": await self._spool.retry(recording.id), "left_forgotten": 0}
         reason = asked.get("reason")

@@ -184,6 +184,9 @@ class Live(Protocol):
     def budget(self) -> Sequence[AllowanceReport]:
         """How much of what may be asked of the cloud is spent; empty before the cloud part is up."""
 
+    def asks_in(self, recorder: RecorderRecord) -> float | None:
+        """Seconds until the cloud is asked whose it is; None where that takes a visit first."""
+
     @property
     def cloud_answered(self) -> bool:
         """Whether any answer of the cloud came since the start."""

@@ -292,7 +292,7 @@ class Why:
     def _not_heard(self, about: str, record: RecorderRecord, rssi: int | None) -> Cause:
         signal = record.rssi if rssi is None else rssi
         ago = duration(max(0.0, self._now() - record.last_seen_at))
-        says = f"This hub does not hear it; the last visit was {ago} ago"
+        says = f"This hub does not hear it; it was last met {ago} ago"
         if signal is not None:
             near = "near: it is off or empty, or its owner's phone holds it" if signal > _NEAR_DBM else "far"
             says += f", at {signal} dBm, so it was {near}"
@@ -305,8 +305,11 @@ class Why:
         says = record.waiting_detail or str(code)
         return Cause(about, says, code, record.last_visit_at, self._next_in(record), remedy(code))
 
-    def _next_in(self, record: RecorderRecord) -> float | None:
-        return None if record.next_visit_at is None else max(0.0, record.next_visit_at - self._now())
+    def _next_in(self, record: RecorderRecord) -> float:
+        """Seconds to its next visit, once it is heard; for a stranger to the cloud's next answer, if that is sooner."""
+        visit = max(0.0, (record.next_visit_at or 0.0) - self._now())  # without a time of its own: at once
+        asks_in = self._live.asks_in(record) if record.binding.membership is Membership.STRANGER else None
+        return visit if asks_in is None else min(visit, asks_in)
 
     # -- the gateway ---------------------------------------------------------------------------------------------------
 

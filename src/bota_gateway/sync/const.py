@@ -1,7 +1,8 @@
 """Numbers of this room that carry field knowledge, each with its reason."""
 
 IDENTITY_S = 8.0
-"""Limit for reading identity: both published companions give their reads after connecting 8 s together."""
+"""Limit for reading identity: both published companions give their reads after connecting 8 s together. They never
+pair; a pairing that is demanded first has its own limit (radio/const.py)."""
 
 REGISTRAR_WAIT_S = 5.0
 """How long a first visit waits for the cloud to say whose the recorder is: one API call takes well under a second,

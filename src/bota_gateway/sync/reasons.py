@@ -12,7 +12,8 @@ class Reason(StrEnum):
     STRANGER = "recorder_stranger"
     """Its serial is not in the project: looked at once, remembered, left alone.
 
-    Nothing if it is a neighbour's. Else register it in the dashboard; that is noticed within a day.
+    Nothing if it is a neighbour's. Else register it in the dashboard; that is noticed within minutes in the hour after
+    this hub met it, and at once after: bota-gateway retry SERIAL.
     """
     DENIED = "recorder_denied"
     """Its serial stands in ``recorders.deny``.

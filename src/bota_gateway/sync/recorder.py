@@ -7,7 +7,14 @@ from typing import Final
 import structlog
 
 from bota_gateway.config import WireSettings
-from bota_gateway.errors import CapabilitiesError, GattError, IdentityError, ListError, StatusUnreadableError
+from bota_gateway.errors import (
+    CapabilitiesError,
+    GattError,
+    IdentityError,
+    ListError,
+    PairingStalledError,
+    StatusUnreadableError,
+)
 from bota_gateway.model import ListedRecording
 from bota_gateway.protocol import uuids
 from bota_gateway.protocol.capabilities import decode_capabilities
@@ -30,13 +37,10 @@ async def read_serial(link: Link) -> str:
 
     Raises:
         IdentityError: it can't be read, or is none.
+        PairingStalledError: it can't be read over this link, on which the recorder was paired.
         LinkLostError: the link ended.
     """
-    try:
-        async with asyncio.timeout(IDENTITY_S):
-            value = await _read_first(link, uuids.SERIAL_NUMBER, uuids.IDENTITY_SERIAL)
-    except TimeoutError:
-        raise IdentityError(f"The recorder at {link.address} did not tell its serial in {IDENTITY_S:.0f} s.") from None
+    value = await _read_first(link, uuids.SERIAL_NUMBER, uuids.IDENTITY_SERIAL)
     serial = value.decode("utf-8", errors="replace").strip("\0 \r\n")
     if not SERIAL.fullmatch(serial):
         link.suspect("what it gives as its serial is none")
@@ -49,12 +53,20 @@ async def _read_first(link: Link, *characteristics: str) -> bytes:
     for characteristic in characteristics:
         if link.has(characteristic):
             try:
-                if value := (await link.read(characteristic)).strip(b"\0 \r\n"):
+                if value := (await link.read(characteristic, timeout=IDENTITY_S)).strip(b"\0 \r\n"):
                     return value
             except GattError as error:
+                if not error.refused:
+                    raise _silence(link) from error
                 refused = error.message
     link.suspect(f"its serial can't be read: {refused}")
     raise IdentityError(f"The serial of the recorder at {link.address} can't be read: {refused}")
+
+
+def _silence(link: Link) -> IdentityError | PairingStalledError:
+    if link.has_paired:
+        return PairingStalledError(f"The recorder at {link.address} was paired, and then nothing was answered.")
+    return IdentityError(f"The recorder at {link.address} did not tell its serial in {IDENTITY_S:.0f} s.")
 
 
 async def read_firmware(link: Link) -> str | None:

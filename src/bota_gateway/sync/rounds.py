@@ -13,6 +13,7 @@ from structlog.contextvars import bound_contextvars
 from bota_gateway.config import Settings
 from bota_gateway.errors import GatewayError, RadioError, SpoolCorruptError, SpoolWriteError
 from bota_gateway.model import Custody, RecorderRecord, WallClock
+from bota_gateway.pulse import back_within, watched
 from bota_gateway.radio import PRESENT_S, Radio, Sighting
 from bota_gateway.spool import Spool
 from bota_gateway.sync.const import AWAY_S, SOON_S
@@ -143,7 +144,9 @@ class Rounds:
             tasks.create_task(self._watch(self._hub.spool.wait_for_change, self._hub.spool.revision))
             while True:
                 self._wake.clear()
+                back_within(0)
                 delay = await self._begin_due_visits(tasks)
+                back_within(delay + SOON_S)
                 try:
                     async with asyncio.timeout(delay):
                         await self._wake.wait()
@@ -252,7 +255,7 @@ class Rounds:
         sighting = candidate.sighting
         hint = candidate.record.serial if candidate.record else None
         try:
-            with bound_contextvars(address=sighting.address):
+            with watched(f"visit to {hint or sighting.address}"), bound_contextvars(address=sighting.address):
                 log.debug("visit_started", recorder=hint, adapter=sighting.adapter, rssi=sighting.rssi)
                 try:
                     await self._connect_and_visit(sighting, progress, claims)
@@ -262,7 +265,8 @@ class Rounds:
                     await self._failed(progress, sighting, hint, error)
                 except Exception as error:  # one recorder's oddity, or our mistake, must not stop the others
                     log.exception("visit_crashed")
-                    await self._failed(progress, sighting, hint, GatewayError(f"{type(error).__name__}: {error}"))
+                    fault = f"A fault of the gateway ({type(error).__name__}); the log has it."  # which redacts it
+                    await self._failed(progress, sighting, hint, GatewayError(fault))
         finally:
             self._serials -= claims
             del self._links[sighting.address]

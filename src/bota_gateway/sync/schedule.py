@@ -16,6 +16,7 @@ from bota_gateway.errors import (
     GattError,
     LinkLostError,
     PairingError,
+    PairingStalledError,
 )
 from bota_gateway.model import Membership, RecorderRecord
 from bota_gateway.radio import back_off_s
@@ -41,7 +42,8 @@ JITTER: Final = (0.75, 1.25)
 
 
 LINK_LOST_BACKOFF: Final = Backoff(5, 600)
-"""After a link that ended: usually someone walked out of range, and is heard again when back."""
+"""After a link that ended: usually someone walked out of range, and is heard again when back. After a pairing that
+stalled, too: the next link begins encrypted, while this one would stay silent for half a minute."""
 
 GATT_BACKOFF: Final = Backoff(15, 900)
 """After an operation that was refused or not answered: firmware may stall for a while, right after an update say."""
@@ -110,7 +112,7 @@ def backoff_after(error: GatewayError, failures: int, rng: Random) -> float:
             return back_off_s(ConnectKind.AUTHENTICATION, failures) * rng.uniform(*JITTER)
         case AdapterError():
             return ADAPTER_BACKOFF.after(failures, rng)
-        case LinkLostError():
+        case LinkLostError() | PairingStalledError():
             return LINK_LOST_BACKOFF.after(failures, rng)
         case GattError():
             return GATT_BACKOFF.after(failures, rng)

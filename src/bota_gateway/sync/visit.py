@@ -22,6 +22,7 @@ from bota_gateway.protocol.control import confirm_command
 from bota_gateway.protocol.device_status import DeviceStatus, StatusFlag
 from bota_gateway.protocol.errors_on_wire import BUSY, transfer_code
 from bota_gateway.protocol.recording_list import recording_id
+from bota_gateway.pulse import back_within
 from bota_gateway.radio import Link
 from bota_gateway.spool import Spool
 from bota_gateway.spool.custody import WITH_AUDIO
@@ -333,6 +334,7 @@ class Visit:
             await self._confirm(plan.confirm)
             if not any(self._may_finish_soon(row) for row in plan.uploading):
                 return
+            back_within(hub.settings.visits.linger_s)
             try:
                 async with asyncio.timeout_at(until):
                     await hub.spool.wait_for_change(revision)

@@ -36,13 +36,18 @@ DIRECTORY_FRESH_S: Final = 600.0
 """How long a walk of the device list answers for serials in it: a walk costs one call per hundred devices."""
 
 DIRECTORY_MISS_FRESH_S: Final = 60.0
-"""How long it answers for serials not in it: one registered a minute ago must not count as a stranger for a day."""
+"""How long it answers for serials not in it: one registered a minute ago must not count as a stranger for a day. For
+one that was a stranger before, so long per call of the walk: also in a large project that is one call a minute."""
 
 BOUND_RECHECK_S: Final = 900.0
 """How often the binding of a recorder in use is read again, so that a capture is filed under its present wearer."""
 
 UNBOUND_RECHECK_S: Final = 300.0
 """How often an unbound recorder is asked about: somebody is probably setting it up right now."""
+
+STRANGER_RECHECK_S: Final = 300.0
+"""How often a stranger is asked about in the hour after it was met (``IN_USE_S``): somebody may be registering it right
+now, and wait for that to be noticed. Later only after ``visits.stranger_recheck_s``, when it is met again."""
 
 IN_USE_S: Final = 3600.0
 """A recorder seen within this time counts as in use; others are not asked about."""

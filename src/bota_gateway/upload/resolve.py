@@ -10,9 +10,11 @@ import structlog
 
 from bota_gateway.cloud import BotaApi, CloudDevice
 from bota_gateway.cloud.breaker import Ladder
+from bota_gateway.cloud.const import PAGE_SIZE
 from bota_gateway.config import Settings
 from bota_gateway.errors import CloudError, CloudProtocolError, CloudRefusedError
 from bota_gateway.model import Binding, Membership, RecorderRecord, WallClock
+from bota_gateway.pulse import back_within
 from bota_gateway.spool import Spool
 from bota_gateway.upload.const import (
     BOUND_RECHECK_S,
@@ -20,6 +22,7 @@ from bota_gateway.upload.const import (
     DIRECTORY_MISS_FRESH_S,
     IN_USE_S,
     LONGEST_NAP_S,
+    STRANGER_RECHECK_S,
     UNBOUND_RECHECK_S,
 )
 
@@ -50,7 +53,7 @@ def due_at(recorder: RecorderRecord, stranger_recheck_s: float, now: float) -> f
         Membership.UNRESOLVED: 0.0,
         Membership.BOUND: BOUND_RECHECK_S,
         Membership.UNBOUND: UNBOUND_RECHECK_S,
-        Membership.STRANGER: stranger_recheck_s,
+        Membership.STRANGER: min(stranger_recheck_s, STRANGER_RECHECK_S),
     }
     return recorder.binding_checked_at + again_after[recorder.binding.membership]
 
@@ -62,15 +65,22 @@ class Directory:
     api: BotaApi
     _devices: dict[str, list[CloudDevice]] = field(default_factory=dict)
     _walked_at: float = -math.inf
+    _calls: int = 1
+    """What the last walk cost."""
 
-    async def find(self, serial: str) -> CloudDevice | None:
+    async def find(self, serial: str, *, again: bool) -> CloudDevice | None:
         """The device with exactly this serial; a serial not known from a recent walk costs a new one.
+
+        Args:
+            serial: Of whom.
+            again: It was looked for before, in vain.
 
         Raises:
             CloudProtocolError: Two bound devices carry it: whose a recording is must not be guessed.
         """
         age = asyncio.get_running_loop().time() - self._walked_at
-        if age > (DIRECTORY_FRESH_S if serial in self._devices else DIRECTORY_MISS_FRESH_S):
+        miss_fresh_s = DIRECTORY_MISS_FRESH_S * (self._calls if again else 1)
+        if age > (DIRECTORY_FRESH_S if serial in self._devices else miss_fresh_s):
             await self._walk()
         found = sorted(self._devices.get(serial, []), key=lambda device: not device.bound)
         if len(found) > 1 and found[1].bound:
@@ -85,10 +95,12 @@ class Directory:
     async def _walk(self) -> None:
         started = asyncio.get_running_loop().time()
         devices: dict[str, list[CloudDevice]] = {}
+        count = 0
         async for device in self.api.devices():
+            count += 1
             if not device.deleted:
                 devices.setdefault(device.serial, []).append(device)
-        self._devices, self._walked_at = devices, started
+        self._devices, self._walked_at, self._calls = devices, started, max(1, math.ceil(count / PAGE_SIZE))
         log.info("devices_listed", devices=len(devices))
 
 
@@ -124,16 +136,24 @@ class Registrar:
             revision = self._spool.revision
             next_due = math.inf
             for recorder in await self._spool.recorders():
+                back_within(0)
                 wait = self._wait_s(recorder)
                 if wait <= 0:
                     await self._resolve(recorder)
                     wait = self._wait_s(await self._spool.recorder(recorder.serial))
                 next_due = min(next_due, wait)
+            nap = min(LONGEST_NAP_S, max(0.0, next_due))
+            back_within(nap)
             try:
-                async with asyncio.timeout(min(LONGEST_NAP_S, max(0.0, next_due))):
+                async with asyncio.timeout(nap):
                     await self._spool.wait_for_change(revision)
             except TimeoutError:
                 continue
+
+    def asks_in(self, recorder: RecorderRecord) -> float | None:
+        """Seconds until the cloud is asked about it again; None where that takes a visit first."""
+        wait = self._wait_s(recorder)
+        return None if math.isinf(wait) else max(0.0, wait)
 
     def _wait_s(self, recorder: RecorderRecord) -> float:
         """Seconds until the cloud should be asked about it; infinite for one that is not served or not in use."""
@@ -178,7 +198,7 @@ class Registrar:
                 return device
             if device_id == mapped:
                 log.error("recorder_map_wrong", recorder=serial, device_id=device_id)
-        return await self._directory.find(serial)
+        return await self._directory.find(serial, again=recorder.binding.membership is Membership.STRANGER)
 
     async def _by_id(self, device_id: str) -> CloudDevice | None:
         try:

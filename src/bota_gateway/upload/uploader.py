@@ -1,6 +1,7 @@
 """Carries captured recordings to stored, several at once, each at its own pace."""
 
 import asyncio
+import math
 from collections.abc import Awaitable
 from random import Random
 
@@ -11,6 +12,7 @@ from bota_gateway.cloud import BotaApi
 from bota_gateway.config import CloudSettings
 from bota_gateway.errors import CloudError, SpoolError
 from bota_gateway.model import Custody, Recording, WallClock
+from bota_gateway.pulse import back_within, lasting
 from bota_gateway.spool import Spool
 from bota_gateway.upload.completing import Completing
 from bota_gateway.upload.const import LONGEST_NAP_S, Timing
@@ -66,16 +68,18 @@ class Uploader:
         """
         async with asyncio.TaskGroup() as group:
             for number in range(self._tools.settings.parallel_uploads):
-                group.create_task(self._work(), name=f"upload-{number}")
+                group.create_task(lasting(f"uploader {number + 1}", self._work))
 
     async def _work(self) -> None:
         while True:
+            back_within(math.inf)  # until another one has chosen
             async with self._choosing:
                 recording = await self._next()
                 key = recording.key
                 self.working[recording.id] = Working(
                     key.serial, key.file_id, recording.size_bytes or 0, recording.state
                 )
+            back_within(0)
             try:
                 # A person may have had it forgotten before it stood in ``working``, which forbids that.
                 recording = await self._spool.recording(recording.id)
@@ -94,6 +98,7 @@ class Uploader:
                 return recording
             due = await self._spool.next_upload_at(exclude=self.working)
             nap = LONGEST_NAP_S if due is None else min(LONGEST_NAP_S, max(0.0, due - now))
+            back_within(nap)
             try:
                 async with asyncio.timeout(nap):
                     await self._spool.wait_for_change(revision)
