@@ -88,6 +88,20 @@ async def test_what_is_done_is_shown_when_asked(tmp_path: Path) -> None:
         await expect(page.locator("#recordings")).to_contain_text("14.4 kB")
 
 
+async def test_what_was_forgotten_by_hand_is_a_list_of_its_own(tmp_path: Path) -> None:
+    """It needs nobody and is not open, and can be looked at when asked."""
+    async with hub(tmp_path) as (_world, running):
+        assert (await running.ask("forget", "00000002", "--yes")).code == 0
+        async with opened(running) as page:
+            await expect(page.locator("#word")).to_have_text("ok")
+            await expect(page.locator("#summary")).to_contain_text("1 forgotten by hand")
+            await expect(page.locator("#recordings")).to_contain_text("None.")
+            await page.get_by_label("Show").select_option("forgotten_by_hand")
+            await expect(page.locator("#recordings")).to_contain_text("[forgotten_by_hand]")
+            await page.get_by_label("Show").select_option("parked")
+            await expect(page.locator("#recordings")).to_contain_text("None.")
+
+
 async def test_progress_moves_without_a_reload(tmp_path: Path) -> None:
     """A transfer under way shows with its bar, and is gone when it is done; the new recording is in the list."""
     async with (

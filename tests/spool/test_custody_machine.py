@@ -193,11 +193,7 @@ class CustodyMachine(RuleBasedStateMachine):
         self.clock.now += 1
         in_cloud = row.state in {Custody.STORED, Custody.CONFIRMING, Custody.CONFIRMED}
         is_last = row.here and not in_cloud and not row.seen
-        over = (
-            row.by_hand
-            or row.state is Custody.FORGOTTEN
-            or (in_cloud and row.state is not Custody.CONFIRMED and not row.here)
-        )
+        over = row.by_hand or row.state is Custody.FORGOTTEN or (in_cloud and not row.here)
         refused = uploading or row.state is Custody.RECEIVING or over or (is_last and not last_copy)
         call = self.spool.forget_by_hand(number, last_copy=last_copy, is_uploading=lambda _: uploading)
         try:

@@ -146,6 +146,16 @@ async def test_what_the_cloud_has_not_proved_is_a_last_copy(spool: Spool) -> Non
     assert (await spool.recording(row.id)).state is Custody.STORED
 
 
+async def test_what_is_gone_already_is_no_copy_to_lose(spool: Spool, clock: TurnableClock) -> None:
+    """Unproved, released after its retention and then deleted by its recorder: there is nothing here to ask about."""
+    row = await spool.stored((await bring_to(spool, Custody.COMPLETING)).id, verified=False)
+    await spool.forget_due(clock.now, 0)
+    await spool.reconcile(SERIAL, [], complete=True)
+    with pytest.raises(SpoolError) as refused:
+        await forget(spool, row)
+    assert refused.value.error_code == "forget_nothing_to_do"
+
+
 # -- refused -----------------------------------------------------------------------------------------------------------
 
 
@@ -253,10 +263,12 @@ async def test_a_visit_that_has_it_on_its_list_does_not_pull_it(spool: Spool) ->
 
 async def test_it_counts_on_its_own(spool: Spool) -> None:
     """It needs nobody: it is not among the parked."""
-    await forget(spool, await bring_to(spool, Custody.CAPTURED, 1))
-    await bring_to(spool, Custody.PARKED, 2)
+    for number in (1, 2):
+        await forget(spool, await bring_to(spool, Custody.CAPTURED, number))
+    await bring_to(spool, Custody.PARKED, 3)
     usage = await spool.usage()
-    assert (usage.counts[Custody.PARKED], usage.forgotten_by_hand, usage.oldest_waiting_at) == (1, 1, None)
+    assert (usage.counts[Custody.PARKED], usage.forgotten_by_hand, usage.oldest_waiting_at) == (1, 2, None)
+    assert [(one.code, one.count) for one in await spool.held()] == [("device_error_0x14", 1)]
 
 
 async def test_nobody_waits_for_it(spool: Spool) -> None:

@@ -135,6 +135,18 @@ async def test_health_is_told_to_programs(tmp_path: Path) -> None:
         assert (await client.get("/healthz")).status_code == 200
 
 
+async def test_what_was_forgotten_by_hand_rings_no_alert(tmp_path: Path) -> None:
+    """It is counted, but not among the parked, which the alert for what needs a person watches."""
+    async with serving(tmp_path) as (world, running, client):
+        await world.recorder(SERIAL, speech(1), end_user=None)
+        await running.all_in(Custody.PARKED)
+        assert 'state="parked"} 1.0' in (await client.get("/metrics")).text
+        await running.ask("forget", "00000001", "--yes")
+        text = (await client.get("/metrics")).text
+        assert 'state="parked"} 0.0' in text
+        assert 'state="forgotten_by_hand"} 1.0' in text
+
+
 async def test_metrics_are_what_prometheus_reads(tmp_path: Path) -> None:
     """Parsed by Prometheus's own parser; states, bytes and happenings have the numbers of the run."""
     async with serving(tmp_path) as (world, running, client):

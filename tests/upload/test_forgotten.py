@@ -6,7 +6,7 @@ import pytest
 
 from bota_gateway.errors import SpoolError
 from bota_gateway.model import Custody, Recording
-from bota_gateway.sim.cloud import LateCommit, LostAfterCommit, Status
+from bota_gateway.sim.cloud import IdempotencyMode, LateCommit, LostAfterCommit, Status
 from support.spooling import pull
 from support.uploading import SERIAL, Hub, hub, speech
 
@@ -59,7 +59,7 @@ async def test_what_the_cloud_came_to_have_meanwhile_is_not_sent_again(tmp_path:
 
 async def test_a_create_that_comes_late_makes_no_second_one(tmp_path: Path) -> None:
     """Its answer was lost, it was forgotten and brought back at once: it is waited for, as ever."""
-    async with hub(tmp_path, settings={"look_before_create": False}, idempotency="none") as it:
+    async with hub(tmp_path, settings={"look_before_create": False}, idempotency=IdempotencyMode.NONE) as it:
         it.cloud.faults.add("POST /recordings", LateCommit(delay_s=30))
         row = await it.capture()
         async with it.running():
@@ -93,12 +93,14 @@ async def test_it_is_found_however_many_recordings_are_younger(tmp_path: Path, m
     """The id that the cloud gave is read, where a walk through the list would end before it."""
     monkeypatch.setattr("bota_gateway.upload.finding.LOOK_BACK_AT_MOST", 0)
     monkeypatch.setattr("bota_gateway.upload.finding.LOOK_AHEAD_ROWS", 0)
-    async with hub(tmp_path, idempotency="none") as it:
+    async with hub(tmp_path, idempotency=IdempotencyMode.NONE) as it:
         it.cloud.faults.add("POST /recordings/{id}/upload-url", Status(status=503), times=None)
         row = await it.capture()
         await it.upload(Custody.CREATED)
         await forget(it, row)
         it.cloud.faults.clear()
+        await it.capture(2)
+        await it.upload(Custody.STORED, Custody.PARKED)
         await pulled_again(it, row)
         await it.upload()
         await it.assert_stored_once()
@@ -107,7 +109,7 @@ async def test_it_is_found_however_many_recordings_are_younger(tmp_path: Path, m
 @pytest.mark.parametrize("look", [True, False])
 async def test_listed_anew_with_another_start_it_is_not_doubled(tmp_path: Path, look: bool) -> None:
     """The recorder got the time since: the forgotten one rests, the new one goes on with what the cloud has of it."""
-    async with hub(tmp_path, settings={"look_before_create": look}, idempotency="none") as it:
+    async with hub(tmp_path, settings={"look_before_create": look}, idempotency=IdempotencyMode.NONE) as it:
         it.cloud.faults.add("POST /recordings/{id}/upload-url", Status(status=503), times=None)
         row = await it.capture(started_at=0)
         await it.upload(Custody.CREATED)

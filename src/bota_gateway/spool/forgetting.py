@@ -24,7 +24,6 @@ IN_CLOUD: Final = frozenset({Custody.STORED, Custody.CONFIRMING, Custody.CONFIRM
 LISTED_LATELY_S: Final = 86_400.0
 """A recorder that has not shown a recording for a day may be lost, or emptied by its owner's phone."""
 
-
 RESTING: Final[dict[str, Value]] = FRESH | {
     "parked_reason": FORGOTTEN_BY_HAND,
     "parked_from": Custody.LISTED.value,
@@ -102,16 +101,12 @@ def require_forgettable(row: Recording, *, is_uploading: bool) -> None:
             code="forget_in_use",
             remedy="Try again in a moment; or first bota-gateway pause radio, or pause uploads, and resume it after.",
         )
-    if row.forgotten_by_hand or row.state is Custody.FORGOTTEN or (row.state in IN_CLOUD and _is_released(row)):
+    if row.forgotten_by_hand or row.state is Custody.FORGOTTEN or row.released_at is not None:
         raise SpoolError(
             f"Recording {row.key} is {row.state}, and this hub has no audio of it.",
             code="forget_nothing_to_do",
             remedy="Nothing to do. Its story: bota-gateway timeline.",
         )
-
-
-def _is_released(row: Recording) -> bool:
-    return row.released_at is not None and row.state is not Custody.CONFIRMED
 
 
 async def _forget_by_hand(tx: Transaction, row: Recording, lost: Loss) -> None:
