@@ -58,7 +58,7 @@ class Journal:
                 self._news.clear()
                 await self._news.wait()
 
-    async def event(self, name: str, *, since: int, within: float = 120.0, **fields: object) -> Mapping[str, Any]:
+    async def event(self, name: str, *, since: int, within: float, **fields: object) -> Mapping[str, Any]:
         """The gateway's first event of this name, with these fields, from ``since`` on.
 
         Raises:

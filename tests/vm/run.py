@@ -22,7 +22,7 @@ from vm.scene import ScenarioError, Scene
 
 SHOWN = 40
 """Lines of the journal that are shown of a scenario that failed."""
-LONGEST_S = 900.0
+LONGEST_S = 1200.0
 """A scenario that takes longer has failed."""
 MOST_JOBS = 4
 """Machines by default: more are of no use, because the longest scenario decides by then."""

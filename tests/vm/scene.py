@@ -40,7 +40,7 @@ INTERVAL_S = 60
 """Between visits: longer than a recorder that has left counts as present (``PRESENT_S`` of radio/), so that nobody
 waits for connects to those of earlier scenarios."""
 SPOOL = "/var/lib/bota-gateway"
-PATIENCE_S = 240.0
+PATIENCE_S = 400.0
 """For all recordings of a scenario to come home; a guest is 12 to 19 times slower than this machine."""
 
 CONFIG = """
@@ -193,7 +193,7 @@ class Scene:
         """What the journal got in this scenario."""
         return self.machine.journal.lines[self.mark :]
 
-    async def event(self, name: str, *, within: float = 120.0, **fields: object) -> Mapping[str, Any]:
+    async def event(self, name: str, *, within: float = PATIENCE_S, **fields: object) -> Mapping[str, Any]:
         """The gateway's first event of this name in this scenario, or the next if it has not come yet."""
         return await self.machine.journal.event(name, since=self.mark, within=within, **fields)
 
