@@ -60,7 +60,7 @@ directory = "{spool}"
 interval_s = {interval_s}
 shortest_s = 5
 longest_s = {interval_s}
-linger_s = 20
+linger_s = 10
 
 [radio]
 notify = "{notify}"
