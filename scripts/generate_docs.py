@@ -119,14 +119,14 @@ def events_md() -> str:
     out += [
         *EVENTS.splitlines(),
         "",
-        "| Event | Level | Fields | Meaning | What to do | Repeats |",
-        "|---|---|---|---|---|---|",
+        "| Event | It says | Level | Fields | Meaning | What to do | Repeats |",
+        "|---|---|---|---|---|---|---|",
     ]
     for event in sorted(BY_NAME.values(), key=lambda one: one.name):
         fields = ", ".join(f"`{field}`" for field in event.fields)
         out.append(
-            f"| `{event.name}` | {', '.join(event.levels)} | {fields} | {_cell(event.meaning)} | {_cell(event.todo)} "
-            f"| {_repeats(event)} |"
+            f"| `{event.name}` | {_cell(_plain(event.says))} | {', '.join(event.levels)} | {fields} "
+            f"| {_cell(event.meaning)} | {_cell(event.todo)} | {_repeats(event)} |"
         )
     return "\n".join(out) + "\n"
 
@@ -161,7 +161,8 @@ def _told_codes() -> list[tuple[str, tuple[str, str]]]:
     said: dict[str, tuple[str, str]] = {}
     for code, message, remedy in _codes():
         known_message, known_remedy = said.get(code, ("", ""))
-        said[code] = (known_message or message, known_remedy or remedy)
+        todo = remedy.replace("then retry.", f"then: bota-gateway retry --reason {code}.")
+        said[code] = (known_message or message, known_remedy or todo)
     return sorted(said.items())
 
 

@@ -11,10 +11,12 @@ import io
 import os
 import sys
 import tempfile
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
+from unittest.mock import patch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
@@ -26,7 +28,7 @@ from bota_gateway.cli.demo import without_fonts
 from bota_gateway.model import Custody
 from support.browser import LAUNCH
 from support.commands import run_beside
-from support.world import Running, World, speech
+from support.world import Running, World, speech, wall
 
 PICTURES: Final = Path(__file__).resolve().parent.parent / "docs" / "pictures"
 COLUMNS: Final = 88
@@ -57,14 +59,19 @@ async def scene(directory: Path) -> AsyncIterator[Running]:
         low = await world.recorder("BOTAPIN004", speech(4))
         low.condition.battery_percent = 9
         gone = await world.recorder("BOTAPIN005", speech(5, size=31_000))
-        async with world.gateway(status={"listen": "127.0.0.1:0"}) as running:
-            await running.all_in(Custody.CONFIRMED, Custody.PARKED, count=3)
-            await gone.stop()
-            world.air.set_pace(24_000)
-            await world.recorder("BOTAPIN002", speech(2, size=1_400_000), registered=False)
-            await running.all_in(Custody.CONFIRMED, Custody.PARKED, Custody.RECEIVING, count=4)
-            await asyncio.sleep(12)  # real seconds, so that the bar has moved
-            yield running
+        ahead = wall() - time.time()  # the commands' clock goes with the hub's
+        hub = world.gateway(
+            status={"listen": "127.0.0.1:0"}, cloud={"requests_per_minute": 100, "upload_urls_per_minute": 30}
+        )
+        with patch("time.time", lambda real=time.time: real() + ahead):
+            async with hub as running:
+                await running.all_in(Custody.CONFIRMED, Custody.PARKED, count=3)
+                await gone.stop()
+                world.air.set_pace(24_000)
+                await world.recorder("BOTAPIN002", speech(2, size=1_400_000), registered=False)
+                await running.all_in(Custody.CONFIRMED, Custody.PARKED, Custody.RECEIVING, count=4)
+                await asyncio.sleep(12)  # real seconds, so that the bar has moved
+                yield running
 
 
 async def picture_of_command(running: Running, name: str) -> None:

@@ -11,8 +11,8 @@ from bota_gateway.status import client
 from bota_gateway.status.naming import SHOWN_STATES
 from bota_gateway.status.words import MISSING, age, clock, duration, moment, printable, size
 
-_DIGEST_DIGITS = 64
-_DIGEST_SHOWN = 16
+_KEY_LENGTH = 40
+_KEY_SHOWN = 16
 
 
 def _ask(config_path: Path | None, socket_path: Path | None, question: str, **arguments: object) -> Any:
@@ -222,11 +222,11 @@ def retry(
 
 
 def _short(key: str, value: object) -> str:
-    """As it is; of a digest only its beginning, because --json has all of it and a line has not the room."""
+    """As it is; of a digest or key only its beginning, because --json has all of it and a line has not the room."""
     if key.endswith("_at") and isinstance(value, int | float):
         return clock(value)
     text = str(value)
-    return f"{text[:_DIGEST_SHOWN]}…" if len(text) == _DIGEST_DIGITS and text.isalnum() else text
+    return f"{text[:_KEY_SHOWN]}…" if len(text) >= _KEY_LENGTH and " " not in text else text
 
 
 def _heard(one: dict[str, Any]) -> str:

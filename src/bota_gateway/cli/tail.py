@@ -7,10 +7,13 @@ from typing import Any
 
 import click
 
-from bota_gateway.cli import offers, options
+from bota_gateway.cli import layout, offers, options
 from bota_gateway.status import client, logs
 from bota_gateway.status.catalogue import LEVELS
 from bota_gateway.status.words import json_text
+
+_INDENT = " " * 11
+"""Below recorder and recording, so that the times at the left stay a column."""
 
 
 @click.command(short_help="Follow what the gateway tells.")
@@ -50,4 +53,4 @@ def tail(
         client.follow(path, "follow", **wanted) if follow else client.ask(path, "happenings", **wanted)
     )
     for one in happenings:
-        click.echo(json_text(one) if as_json else logs.told_line(one, time.time()))
+        click.echo(json_text(one) if as_json else layout.wrapped(logs.told_line(one, time.time()), "", _INDENT))

@@ -4,6 +4,7 @@ Nothing is written before the file is known to be a spool of a version that this
 set aside for a new one.
 """
 
+import logging
 import os
 import sqlite3
 from collections.abc import AsyncIterator, Collection, Iterator
@@ -203,7 +204,8 @@ async def _migrate(db: aiosqlite.Connection, version: int) -> None:
         except BaseException:
             await db.rollback()
             raise
-        log.info("spool_migrated", from_version=number - 1, to_version=number)
+        level = logging.INFO if version else logging.DEBUG  # how a new one is made is no news
+        log.log(level, "spool_migrated", from_version=number - 1, to_version=number)
 
 
 async def _follow(db: aiosqlite.Connection, directory: Path) -> None:

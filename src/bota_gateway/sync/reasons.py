@@ -84,7 +84,8 @@ class Why(StrEnum):
     EMPTY = "recording_empty"
     """Its transfer has no byte: nothing a cloud could keep, and no proof that there was nothing.
 
-    Look at it with the vendor's app. If there is nothing to be had, delete it there; if there is, retry.
+    Look at it with the vendor's app. If there is nothing to be had, delete it there. If there is, restart it,
+    then retry.
     """
     SHA_MISMATCH = "transfer_sha_mismatch"
     """The CRC passes, and the recorder says that these are not the bytes: twice, or it is not parked.

@@ -103,7 +103,8 @@ class Why(StrEnum):
     REBOUND = "recorder_rebound"
     """The recorder belongs to somebody else since the capture.
 
-    If the same person wears it, retry. If not, bota-gateway export saves the file: the cloud gives it to nobody else.
+    If the same person wears it, then retry. If not, bota-gateway export saves the file: the cloud gives it to nobody
+    else.
     """
     INTERNAL = "upload_internal_error"
     """A fault of the gateway.

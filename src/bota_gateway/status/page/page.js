@@ -226,7 +226,8 @@ async function tell(name) {
       element("span", { className: "hint" }, detail.join("  ")),
     );
   });
-  open(`${story.recording.serial}  ${story.recording.file_id}  ${story.recording.state}`, why, lines);
+  const title = `${story.recording.serial}  ${story.recording.file_id}  ${story.recording.state}`;
+  open(title, why, [element("li", {}, story.summary), ...lines]);
 }
 
 // -- live --------------------------------------------------------------------------------------------------------------
