@@ -37,6 +37,20 @@ async def test_counts_are_kept_soon_at_once_after_a_pause_and_at_the_end(tmp_pat
         assert await spool.counters() == {(HCI, "scan_restarts"): 3, (HCI, "deaf"): 8}
 
 
+async def test_power_that_is_owed_to_an_adapter_is_known_in_the_next_life(tmp_path: Path) -> None:
+    """Written down before anything goes on, not within the minute; and no count that people are shown."""
+    async with World.open(tmp_path) as world:
+        async with world.gateway() as running:
+            await running.gateway._tally.owe_power(HCI, owed=True)
+            assert (await running.gateway.spool.counters())[HCI, "power_owed"] == 1
+        async with world.gateway() as running:
+            assert running.gateway._tally.owes_power(HCI)
+            assert json.loads((await running.ask("status", "--json")).out)["radio"]["counts"] == []
+            await running.gateway._tally.owe_power(HCI, owed=False)
+        async with world.gateway() as running:
+            assert not running.gateway._tally.owes_power(HCI)
+
+
 async def test_status_shows_the_adapters_and_what_they_ever_went_through(tmp_path: Path) -> None:
     """In this life and in the next; and nothing of it while there is nothing to tell."""
     async with World.open(tmp_path) as world:

@@ -7,6 +7,8 @@ import pytest
 from dbus_fast import Variant
 from structlog.testing import capture_logs
 
+from bota_gateway.radio import bluez as bluez_calls
+from bota_gateway.radio import leftovers
 from bota_gateway.radio.leftovers import end_leftovers
 from support.fake_bluez import DEVICE, FakeBlueZ, needs_dbus, system_bus
 
@@ -71,3 +73,16 @@ async def test_a_search_that_fails_is_told_and_stops_nothing(bluez: FakeBlueZ) -
     with capture_logs() as logs:
         assert await end_leftovers("hci0", is_ours=nobodys) is None
     assert [entry["event"] for entry in logs] == ["leftover_search_failed"]
+
+
+async def test_a_bluez_that_answers_nothing_does_not_keep_the_scanner_for_ever(
+    bluez: FakeBlueZ, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each that is left would cost the whole wait for an answer; what is not ended now is found at the next look."""
+    monkeypatch.setattr(leftovers, "LEFTOVERS_S", 0.5)
+    for number in range(20):
+        bluez.advertise(f"C0:FF:EE:00:00:{number:02X}", connected=True)
+    bluez.refusals["Disconnect"] = None
+    monkeypatch.setattr(bluez_calls, "BLUEZ_CALL_S", 0.2)
+    assert await end_leftovers("hci0", is_ours=nobodys) == 20
+    assert len(ended(bluez)) < 20

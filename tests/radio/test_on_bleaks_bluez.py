@@ -11,6 +11,7 @@ from dbus_fast import Variant
 from bota_gateway.config import RadioSettings
 from bota_gateway.errors import AdapterError, ConnectError, ConnectKind
 from bota_gateway.radio import Adapter, Radio, Sighting, discover_adapters
+from bota_gateway.radio.classify import RULES
 from support.fake_bluez import ADAPTER, DEVICE, FakeBlueZ, needs_dbus, system_bus
 
 pytestmark = [needs_dbus, pytest.mark.timeout(60)]
@@ -111,7 +112,7 @@ async def test_a_refused_connect_is_classified_and_taken_back(
         bluez.refusals["Connect"] = refusal
         with pytest.raises(ConnectError) as caught:
             await hold(radio, sighting)
-        assert caught.value.kind is kind
+        assert (caught.value.kind, caught.value.next_step) == (kind, RULES[kind].advice)
         assert bluez.asked.index("Connect") < bluez.asked.index("Disconnect")
         await until(bluez, "StartDiscovery", 2)
 

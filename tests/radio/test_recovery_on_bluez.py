@@ -24,7 +24,7 @@ from bota_gateway.errors import (
     PairingStalledError,
 )
 from bota_gateway.protocol.uuids import BOTA_SERVICES, SERIAL_NUMBER
-from bota_gateway.radio import Radio, Sighting, Tally, station
+from bota_gateway.radio import Radio, Sighting, Tally, cached, station
 from bota_gateway.radio import watch as watching
 from bota_gateway.sync import recorder
 from bota_gateway.sync.schedule import backoff_after
@@ -139,6 +139,20 @@ async def test_a_link_that_comes_to_light_late_is_ended(bluez: FakeBlueZ, monkey
             await until(lambda: not bluez.objects[left][DEVICE]["Connected"].value)
             assert not link.lost.is_set()
         assert gateway.tally.counts[ONBOARD, "leftovers_ended"] == 1
+
+
+async def test_what_bluez_keeps_for_nobody_is_dropped_by_and_by(
+    bluez: FakeBlueZ, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody has to ask for it; it is counted."""
+    monkeypatch.setattr(station, "LEFTOVERS_AGAIN_S", 0.0)
+    monkeypatch.setattr(station, "UNOWNED_CHECK_S", 0.05)
+    monkeypatch.setattr(cached, "UNOWNED_KEPT_S", 0.2)
+    bluez.refusals["Disconnect"] = ("org.bluez.Error.NotConnected", "Not Connected")
+    async with hub() as gateway:
+        await gateway.sight(bluez)
+        await until(lambda: gateway.tally.counts.get((ONBOARD, "devices_removed")))
+        assert not bluez.devices
 
 
 async def test_a_restart_of_the_system_bus_is_survived(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
