@@ -113,6 +113,9 @@ async def test_recordings_can_be_chosen_by_state_and_recorder(spool: Spool) -> N
     assert await spool.recordings(states=[Custody.STORED]) == [stored, other]
     assert await spool.recordings(states=[Custody.STORED], serial=SERIAL) == [stored]
     assert await spool.recordings(states=[]) == []
+    assert await spool.recordings(newest=1) == [other]
+    assert await spool.recordings(file_id=stored.key.file_id[:7], serial=SERIAL, states=[Custody.STORED]) == [stored]
+    assert await spool.recordings(file_id="%") == []
 
 
 async def test_an_unknown_recording_is_an_error(spool: Spool) -> None:

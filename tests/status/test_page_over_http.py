@@ -51,6 +51,19 @@ def token_file(directory: Path, token: str = TOKEN) -> Path:
     return path
 
 
+async def test_a_page_asks_for_no_more_recordings_than_it_shows(tmp_path: Path) -> None:
+    """A hub remembers hundreds of thousands: of what is done nothing comes, of all the newest; nonsense is refused."""
+    async with serving(tmp_path) as (world, running, client):
+        await world.recorder(SERIAL, speech(1), speech(2))
+        await running.all_in(Custody.CONFIRMED)
+        assert (await client.get("/api/recordings?state=open&newest=200")).json() == []
+        (newest,) = (await client.get("/api/recordings?newest=1")).json()
+        assert newest == (await client.get("/api/recordings")).json()[0]
+        for number in ("many", "nan"):
+            refused = await client.get(f"/api/recordings?newest={number}")
+            assert (refused.status_code, refused.json()["error"]) == (404, "status_bad_question")
+
+
 async def test_without_listen_nothing_is_served(tmp_path: Path) -> None:
     """The page is off until somebody asks for it."""
     async with World.open(tmp_path) as world, world.gateway() as running:

@@ -114,7 +114,7 @@ def _recorder(one: dict[str, Any]) -> tuple[str, ...]:
 @options.config_file
 @options.socket
 @options.as_json
-@click.option("--state", type=click.Choice(SHOWN_STATES), help="Only those in this state.")
+@click.option("--state", type=click.Choice([*SHOWN_STATES]), help="Only those in this state; open: not done yet.")
 @click.option(
     "--recorder",
     "serial",

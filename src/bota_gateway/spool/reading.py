@@ -40,16 +40,34 @@ class Reading(Part):
         return to_recording(rows[0])
 
     async def recordings(
-        self, *, states: Collection[Custody] | None = None, serial: str | None = None
+        self,
+        *,
+        states: Collection[Custody] | None = None,
+        serial: str | None = None,
+        file_id: str = "",
+        by_hand: bool | None = None,
+        newest: int | None = None,
     ) -> list[Recording]:
-        """Recordings in any of these states (None: all) of this recorder (None: all), in the order they were listed."""
+        """Recordings in the order they were listed. A hub has hundreds of thousands: ask for no more than is needed.
+
+        Args:
+            states: In any of these; None for all.
+            serial: Of this recorder; None for all.
+            file_id: Those whose file id begins so.
+            by_hand: Those that were forgotten by hand, or those that were not; None for both.
+            newest: So many at most, those that were listed last; None for all.
+        """
         chosen = sorted(Custody if states is None else states)
         marks = ", ".join("?" * len(chosen))
         rows = await self._db.read(
-            f"SELECT * FROM recordings WHERE state IN ({marks}) AND coalesce(serial = ?, TRUE) ORDER BY id",  # noqa: S608 - question marks only
-            (*chosen, serial),
+            f"""
+            SELECT * FROM recordings WHERE state IN ({marks}) AND coalesce(serial = ?, TRUE) AND instr(file_id, ?) = 1
+            AND coalesce((parked_reason IS ?) = ?, TRUE)
+            ORDER BY id DESC LIMIT coalesce(?, -1)
+            """,  # noqa: S608 - question marks only
+            (*chosen, serial, file_id, FORGOTTEN_BY_HAND, by_hand, newest),
         )
-        return [to_recording(row) for row in rows]
+        return [to_recording(row) for row in reversed(rows)]
 
     async def holder_of(self, cloud_id: str) -> Recording | None:
         """The newest recording that the cloud gave this id for; None if there is none."""

@@ -2,18 +2,19 @@
 
 import asyncio
 import base64
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
 from bota_gateway.errors import StatusError
-from bota_gateway.model import FORGOTTEN_BY_HAND, Custody, RecorderRecord, Recording, WallClock
+from bota_gateway.model import FORGOTTEN_BY_HAND, RecorderRecord, Recording, WallClock
 from bota_gateway.spool import Spool
 from bota_gateway.status import summary
 from bota_gateway.status.catalogue import LEVELS
 from bota_gateway.status.forgetting import Forgetting
 from bota_gateway.status.live import Live, Pauses, UnmetReport, unmet
-from bota_gateway.status.naming import SHOWN_STATES, named, recorder_named
+from bota_gateway.status.naming import SHOWN_STATES, recorder_named, recording_named
 from bota_gateway.status.report import Report
 from bota_gateway.status.stats import stats
 from bota_gateway.status.story import KEPT, Story, Wanted
@@ -142,11 +143,13 @@ class Answers:
         state = asked.get("state")
         if state not in (None, *SHOWN_STATES):
             raise _bad_question(f"{state!r} is no state.", "States: " + ", ".join(SHOWN_STATES) + ".")
-        by_hand = state == FORGOTTEN_BY_HAND
-        states = None if state is None else [Custody.PARKED if by_hand else Custody(state)]
-        found = await self._spool.recordings(states=states, serial=await self._serial(asked.get("serial")))
-        found = [one for one in found if state is None or one.forgotten_by_hand == by_hand]
-        older, newer = _seconds(asked, "older_s"), _seconds(asked, "newer_s")
+        older, newer, newest = (_number(asked, name) for name in ("older_s", "newer_s", "newest"))
+        found = await self._spool.recordings(
+            states=None if state is None else SHOWN_STATES[state],
+            serial=await self._serial(asked.get("serial")),
+            by_hand=None if state is None else state == FORGOTTEN_BY_HAND,
+            newest=None if newest is None else int(newest),
+        )
         now = self._now()
         found = [
             one
@@ -202,7 +205,7 @@ class Answers:
         }
 
     async def _stats(self, asked: Asked) -> dict[str, Any]:
-        return await stats(self._spool, self._now, _seconds(asked, "since_s") or STATS_SINCE_S)
+        return await stats(self._spool, self._now, _number(asked, "since_s") or STATS_SINCE_S)
 
     async def _audio(self, asked: Asked) -> dict[str, object]:
         """One piece of a recording's bytes, empty behind the last one; so an export of any length is many questions."""
@@ -236,7 +239,7 @@ class Answers:
         return await self._forgetting.forget(await self._named(asked), last_copy=asked.get("last_copy") is True)
 
     async def _named(self, asked: Asked) -> Recording:
-        return named(await self._spool.recordings(), str(asked.get("recording")))
+        return await recording_named(self._spool, str(asked.get("recording")))
 
     # -- what a person may stop ------------------------------------------------------------------------------------
 
@@ -267,13 +270,16 @@ def _wanted(asked: Asked) -> tuple[int, Wanted]:
     return int(lines), Wanted(**filters)
 
 
-def _seconds(asked: Asked, name: str) -> float | None:
+def _number(asked: Asked, name: str) -> float | None:
     if asked.get(name) is None:
         return None
     try:
-        return float(asked[name])
+        number = float(asked[name])
     except (TypeError, ValueError):
-        raise _bad_question(f"{asked[name]!r} is no number of seconds.", f"Give {name} in seconds.") from None
+        number = math.nan
+    if not math.isfinite(number):
+        raise _bad_question(f"{asked[name]!r} is no number.", f"Give {name} as a number.")
+    return number
 
 
 def _part(asked: Asked) -> str:

@@ -1,12 +1,23 @@
 """How people name recorders and recordings: by the end of a serial, by the beginning of a file id."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 from bota_gateway.errors import StatusError
 from bota_gateway.model import FORGOTTEN_BY_HAND, Custody, RecorderRecord, Recording
 
-SHOWN_STATES = (*(state.value for state in Custody), FORGOTTEN_BY_HAND)
-"""What recordings can be asked for by: their state; those that were forgotten by hand do not count as parked."""
+if TYPE_CHECKING:
+    from bota_gateway.spool import Spool  # commands that only ask need none of it, and answer sooner
+
+OPEN = frozenset(Custody) - {Custody.CONFIRMED, Custody.FORGOTTEN}
+"""States in which something is left to do."""
+
+SHOWN_STATES: Mapping[str, frozenset[Custody]] = {
+    **{state.value: frozenset({state}) for state in Custody},
+    "open": OPEN,
+    FORGOTTEN_BY_HAND: frozenset({Custody.PARKED}),
+}
+"""What recordings can be asked for by; those that were forgotten by hand do not count as parked, nor as open."""
 
 
 def recorder_named(recorders: Iterable[RecorderRecord], name: str) -> RecorderRecord | None:
@@ -15,6 +26,11 @@ def recorder_named(recorders: Iterable[RecorderRecord], name: str) -> RecorderRe
     exact = [one for one in known if one.serial == name]
     ending = [one for one in known if one.serial.upper().endswith(name.upper()) or one.address == name.upper()]
     return exact[0] if exact else ending[0] if len(ending) == 1 else None
+
+
+async def recording_named(spool: "Spool", name: str) -> Recording:
+    """As `named`, of all that the spool knows, which are too many to read them all."""
+    return named(await spool.recordings(file_id=_parts(name)[1].lower()), name)
 
 
 def named(recordings: Iterable[Recording], name: str) -> Recording:

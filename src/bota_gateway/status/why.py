@@ -16,7 +16,7 @@ from bota_gateway.model import Custody, Membership, RecorderRecord, Recording, W
 from bota_gateway.spool import Spool
 from bota_gateway.spool.custody import TO_UPLOAD
 from bota_gateway.status.live import Live, UnmetReport, unmet
-from bota_gateway.status.naming import named, recorder_named
+from bota_gateway.status.naming import OPEN, recorder_named, recording_named
 from bota_gateway.status.remedies import remedy
 from bota_gateway.status.words import DOING, clock, duration, size
 
@@ -24,7 +24,6 @@ _DONE = {
     Custody.CONFIRMED: "Nothing is left to do: the cloud has it, and its recorder deleted it.",
     Custody.FORGOTTEN: "Nothing is left to do: the cloud has it, its recorder deleted it, and so did this hub.",
 }
-_OPEN = frozenset(Custody) - _DONE.keys()
 _AT_RECORDER = {
     Custody.LISTED: "It is on its recorder, and is pulled in a visit.",
     Custody.RECEIVING: "Its transfer broke off, and begins again in a visit.",
@@ -117,7 +116,7 @@ class Why:
         if len(strange := [one for one in unmet(self._live, met) if one.address.endswith(name.upper())]) == 1:
             return _told(strange[0].address, None, None, [*self._of_radio(), self._unmet(strange[0])])
         try:
-            recording = named(await self._spool.recordings(), name)
+            recording = await recording_named(self._spool, name)
         except StatusError as unknown:
             if unknown.error_code != "status_no_such_recording":
                 raise
@@ -127,7 +126,7 @@ class Why:
 
     async def overview(self) -> dict[str, Any]:
         """What is in the way of everything, of each recorder, and of recordings by the reason they wait for."""
-        rows = await self._spool.recordings(states=_OPEN)
+        rows = await self._spool.recordings(states=OPEN)
         queue = [row for row in rows if _is_queued(row)]
         gateway = (*self._of_radio(), *self._of_cloud(), *self._parts(_OF_NEITHER), *self._clock())
         met = await self._spool.recorders()
@@ -149,7 +148,7 @@ class Why:
 
     async def _of_all(self, record: RecorderRecord) -> list[Cause]:
         """All that is in the way of a recorder and of what came from it; what only tells that it is well comes last."""
-        rows = await self._spool.recordings(states=_OPEN, serial=record.serial)
+        rows = await self._spool.recordings(states=OPEN, serial=record.serial)
         queue = [row for row in rows if _is_queued(row)]
         waits_for_cloud = record.binding.membership is Membership.UNRESOLVED or any(
             row.state in TO_UPLOAD for row in rows

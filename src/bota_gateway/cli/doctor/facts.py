@@ -126,7 +126,7 @@ class Facts:
 
     async def recordings(self) -> list[dict[str, Any]] | StatusError:
         """Those in the running gateway's custody."""
-        return await self._once("recordings", self._answer("recordings"))
+        return await self._once("recordings", self._answer("recordings", state="open"))
 
     async def bluez(self) -> list[KnownAdapter] | AdapterError:
         """The adapters that BlueZ has, or why it can't be asked."""
@@ -149,9 +149,9 @@ class Facts:
         answer: T = await asyncio.shield(self._asked[name])
         return answer
 
-    async def _answer(self, question: str) -> Any:
+    async def _answer(self, question: str, **arguments: object) -> Any:
         try:
-            return await self.ask(question)
+            return await self.ask(question, **arguments)
         except StatusError as error:
             return error
 

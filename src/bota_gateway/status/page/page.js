@@ -154,16 +154,11 @@ async function showRecorders() {
   replaceRows("recorders", rows.length ? rows : [nobody(8, "No recorder has been met yet.")]);
 }
 
-const DONE = new Set(["confirmed", "forgotten"]);
-const BY_HAND = "forgotten_by_hand";
-const STATES = new Set(["parked", BY_HAND]);
-const isOpen = (one) => !DONE.has(one.state) && one.parked_reason !== BY_HAND;
 const SHOWN = 200;
 
 async function showRecordings() {
   const filter = byId("filter").value;
-  const all = await ask("recordings", STATES.has(filter) ? { state: filter } : {});
-  const chosen = (filter === "open" ? all.filter(isOpen) : all).slice(0, SHOWN);
+  const chosen = await ask("recordings", { newest: SHOWN, ...(filter === "all" ? {} : { state: filter }) });
   const rows = chosen.map((one) => {
     const name = `${one.serial}/${one.file_id}/${one.started_at}`;
     return row([
