@@ -18,8 +18,11 @@ ETC = "/etc/bota-gateway"
 NEXT = "/usr/src/next"
 SLOW_S = 400.0
 """For what takes half a minute where it is not emulated."""
+NEVER_READY = "sed -i /self._manager.ready/d $site/bota_gateway/daemon/signs.py"
+"""Makes a version out of the gateway that does everything, and never says that it is ready."""
 NEVER_READY_S = 45
-"""How long a version that never gets ready is given; one that does has been ready after 20 s."""
+"""How long it is given; one that gets ready is so after 20 s."""
+SOCKET = "/run/bota-gateway/status.sock"
 
 LONG_BYTES = 600_000
 """So much is under way for longer than the script takes to get to the stop."""
@@ -103,25 +106,54 @@ async def _judge_bundle(scene: Scene, path: str) -> None:
 
 
 async def upgraded(scene: Scene) -> str:
-    """In mid-transfer the script upgrades, first to a version that never gets ready, and goes back; nothing is lost."""
+    """The script upgrades the gateway in mid-transfer; nothing is lost."""
+    await scene.gateway()
+    async with _as_it_was(scene):
+        new = await _lay_ready(scene, "9.0.1")
+        said = await _in_transfer(scene, _upgrade(300))
+        if await _version(scene) != new:
+            raise ScenarioError(f"{await _version(scene)} runs, not {new}: {said}")
+    return f"{len(scene.held)} recording, though its transfer was interrupted"
+
+
+async def upgrade_taken_back(scene: Scene) -> str:
+    """The script upgrades in mid-transfer to a version that never gets ready, and goes back; nothing is lost."""
     await scene.gateway()
     async with _as_it_was(scene):
         old = await _version(scene)
-        await _lay_ready(scene, "9.0.0", "sed -i /self._manager.ready/d $site/bota_gateway/daemon/signs.py")
-        failed = await _in_transfer(scene, f"{_upgrade(NEVER_READY_S)} && echo it went well")
-        if f"{old} is back and runs" not in failed or await _version(scene) != old:
-            raise ScenarioError(f"it did not go back: {failed}")
-        new = await _lay_ready(scene, "9.0.1")
-        await _in_transfer(scene, _upgrade(300))
-        if await _version(scene) != new:
-            raise ScenarioError(f"{await _version(scene)} runs, not {new}")
-    return f"{len(scene.held)} recordings, though their transfers were interrupted"
+        await _lay_ready(scene, "9.0.0", NEVER_READY)
+        said = await _in_transfer(scene, _upgrade(NEVER_READY_S))
+        if f"{old} is back and runs" not in said or await _version(scene) != old:
+            raise ScenarioError(f"it did not go back: {said}")
+    return f"{len(scene.held)} recording, though its transfer was interrupted"
+
+
+async def upgrade_cut_off(scene: Scene) -> str:
+    """The power is cut while a version that never gets ready is given its time; run again, the script goes back."""
+    await scene.gateway()
+    async with _as_it_was(scene):
+        old = await _version(scene)
+        new = await _lay_ready(scene, "9.0.0", NEVER_READY)
+        await scene.machine.run(f"systemd-run --unit=upgrade {_upgrade(600)}")
+        await scene.machine.run(
+            f"until [ $(readlink {OPT}/current) = versions/{new} ] && [ -S {SOCKET} ]; do sleep 1; done", within=SLOW_S
+        )
+        await scene.machine.cut()
+        await scene.forget_adapter("hub")
+        await scene.machine.start()
+        await scene.plug("hub")
+        said = await scene.machine.run(f"{_upgrade(NEVER_READY_S)} 2>&1", check=False, within=SLOW_S)
+        if f"an upgrade from {old} was interrupted" not in said or await _version(scene) != old:
+            raise ScenarioError(f"it did not go back: {said}")
+        await scene.recorder(3_000)
+        await scene.home()
+    return "the version from before is back"
 
 
 async def _in_transfer(scene: Scene, command: str) -> str:
     """Run what interrupts a transfer; the recording comes home all the same."""
     recorder = await scene.in_transfer(LONG_BYTES)
-    said = await scene.machine.run(command, check=False, within=SLOW_S)
+    said = await scene.machine.run(f"{command} 2>&1", check=False, within=SLOW_S)
     scene.hurry(recorder)
     await scene.home()
     if len(recorder.seen.transfers) == 1:
@@ -130,7 +162,7 @@ async def _in_transfer(scene: Scene, command: str) -> str:
 
 
 def _upgrade(ready_within: int) -> str:
-    return f"{NEXT}/scripts/install --upgrade --no-apt --ready-within {ready_within} 2>&1"
+    return f"{NEXT}/scripts/install --upgrade --no-apt --ready-within {ready_within}"
 
 
 async def _lay_ready(scene: Scene, version: str, change: str = ":") -> str:
@@ -141,7 +173,7 @@ async def _lay_ready(scene: Scene, version: str, change: str = ":") -> str:
             rm -rf {NEXT} && cp -a {TREE} {NEXT}
             sed -i 's/^version = .*/version = "{version}"/' {NEXT}/pyproject.toml
             old=$(basename $(readlink {OPT}/current)) new=$(bash -c '. {NEXT}/scripts/hub.sh && program_id ""')
-            cp -a {OPT}/versions/$old {OPT}/versions/$new
+            cp -al {OPT}/versions/$old {OPT}/versions/$new  # sed and Python write new files beside the old ones
             sed -i "s,versions/$old,versions/$new," $(grep -lI versions/$old {OPT}/versions/$new/bin/*)
             site=$(echo {OPT}/versions/$new/lib/python3*/site-packages)
             {change}
@@ -177,22 +209,22 @@ async def _version(scene: Scene) -> str:
 async def _as_it_was(scene: Scene) -> AsyncIterator[None]:
     """What the script has installed, with its configuration and key, is in its place again afterwards."""
     await scene.machine.run(
-        f"rm -rf /opt/kept && mkdir /opt/kept && cp -a {OPT} /opt/kept/opt && cp -a {ETC} /opt/kept/etc"
+        f"rm -rf /opt/kept && mkdir /opt/kept && cp -al {OPT} /opt/kept/opt && cp -a {ETC} /opt/kept/etc"
     )
     try:
         yield
     finally:
         try:
             await scene.machine.run(
-                f"""systemctl stop bota-gateway; dpkg --purge bota-gateway
-                rm -rf {OPT} {ETC} {NEXT}
-                mv /opt/kept/opt {OPT} && mv /opt/kept/etc {ETC}""",
-                check=False,
+                f"""systemctl stop bota-gateway
+                if [ -e /usr/lib/bota-gateway ]; then dpkg --purge bota-gateway; fi
+                rm -rf {OPT} {ETC} {NEXT} && mv /opt/kept/opt {OPT} && mv /opt/kept/etc {ETC}
+                if [ -e /etc/systemd/system/bota-gateway.service ]; then exec systemctl start bota-gateway; fi
+                exec {TREE}/scripts/install --no-apt""",
                 within=SLOW_S,
             )
-            await scene.machine.run(f"{TREE}/scripts/install --no-apt", within=SLOW_S)
         except GuestError as failed:
             raise ScenarioError(f"the hub could not be made as it was before: {failed}") from failed
 
 
-PLAYS = (doctor, upgraded, package)
+PLAYS = (doctor, upgraded, upgrade_taken_back, upgrade_cut_off, package)
