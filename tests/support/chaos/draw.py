@@ -141,7 +141,7 @@ def _quirks(dice: Dice) -> Iterator[Happening]:
 
 def _forgetting(dice: Dice) -> Iterator[Happening]:
     """Drawn last, so that it changes nothing else of a schedule."""
-    if not dice.sometimes(0.15):
+    if not dice.sometimes(0.3):
         return
     for _ in range(dice.rng.randint(1, 3)):
         at = dice.when()
