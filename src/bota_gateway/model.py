@@ -34,6 +34,9 @@ class Custody(StrEnum):
     PARKED = "parked"
 
 
+OPEN: Final = frozenset(Custody) - {Custody.CONFIRMED, Custody.FORGOTTEN}
+"""States in which something is left to do."""
+
 FORGOTTEN_BY_HAND: Final = "forgotten_by_hand"
 """Code with which a recording is parked that a person had this hub forget: nobody works on it, and nobody needs to."""
 

@@ -1,6 +1,8 @@
 import asyncio
 import hashlib
+import sqlite3
 import tempfile
+from collections.abc import Sequence
 from contextlib import aclosing
 from pathlib import Path
 
@@ -9,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bota_gateway.errors import SpoolError
-from bota_gateway.model import Custody
+from bota_gateway.model import OPEN, Custody
 from bota_gateway.spool import Spool
 from bota_gateway.spool.const import AUDIO_ROW_BYTES, PIECE_BYTES
+from bota_gateway.spool.database import Value
 from support.spool_children import run_child
 from support.spooling import SERIAL, TurnableClock, bring_to, entry, meet, noise, pull, settings_for
 
@@ -116,6 +119,25 @@ async def test_recordings_can_be_chosen_by_state_and_recorder(spool: Spool) -> N
     assert await spool.recordings(newest=1) == [other]
     assert await spool.recordings(file_id=stored.key.file_id[:7], serial=SERIAL, states=[Custody.STORED]) == [stored]
     assert await spool.recordings(file_id="%") == []
+
+
+async def test_what_is_asked_all_the_time_reads_no_recordings_of_years(spool: Spool, clock: TurnableClock) -> None:
+    """Status every few seconds, each upload, each visit: what is done and over is found past by an index."""
+    ask = spool._db.read
+    plans: list[str] = []
+
+    async def noted(sql: str, parameters: Sequence[Value] = ()) -> list[sqlite3.Row]:
+        plans.extend(f"{row['detail']}: {sql}" for row in await ask("EXPLAIN QUERY PLAN " + sql, parameters))
+        return await ask(sql, parameters)
+
+    spool._db.read = noted  # type: ignore[method-assign]  # to see the statements
+    await spool.usage()
+    await spool.held()
+    await spool.next_upload(clock.now)
+    await spool.next_upload_at()
+    await spool.recordings(states=OPEN)
+    assert plans
+    assert not [plan for plan in plans if plan.startswith("SCAN recordings") and "COVERING INDEX" not in plan]
 
 
 async def test_an_unknown_recording_is_an_error(spool: Spool) -> None:

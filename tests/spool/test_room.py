@@ -52,7 +52,7 @@ async def test_custody_goes_on_when_audio_no_longer_fits(small: Spool, clock: Tu
     row = await bring_to(small, Custody.CAPTURED, 1, data=noise(FOR_AUDIO - (1 << 20)))
     with pytest.raises(SpoolFullError) as caught:
         await small.has_room(2 << 20)
-    assert str(QUOTA) in caught.value.message
+    assert f"{QUOTA / 1e6:.1f} MB of spool.max_bytes" in caught.value.message
     while row.state is not Custody.STORED:
         row = await step_on(small, row)
     await small.intend_confirm(row.id)

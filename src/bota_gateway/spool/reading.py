@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Collection
 from dataclasses import dataclass
 
 from bota_gateway.errors import SpoolCorruptError, SpoolError
-from bota_gateway.model import FORGOTTEN_BY_HAND, Custody, Recording, TimelineEntry
+from bota_gateway.model import FORGOTTEN_BY_HAND, OPEN, Custody, Recording, TimelineEntry
 from bota_gateway.spool.const import AUDIO_ROW_BYTES, PIECE_BYTES
 from bota_gateway.spool.journal import to_entry, to_recording, unknown_recording
 from bota_gateway.spool.part import Part
@@ -117,13 +117,15 @@ class Reading(Part):
 
         What was forgotten by hand waits for nothing.
         """
+        marks = ", ".join("?" * len(OPEN))
         rows = await self._db.read(
-            """
+            f"""
             SELECT coalesce(parked_reason, waiting_for) AS code, state = 'parked' AS parked, count(*) AS count,
                 waiting_detail, max(id)
-            FROM recordings WHERE code IS NOT NULL AND code <> ? GROUP BY code, parked ORDER BY code, parked
-            """,
-            (FORGOTTEN_BY_HAND,),
+            FROM recordings WHERE state IN ({marks}) AND code IS NOT NULL AND code <> ?
+            GROUP BY code, parked ORDER BY code, parked
+            """,  # noqa: S608 - question marks only
+            (*sorted(OPEN), FORGOTTEN_BY_HAND),
         )
         return [
             Held(row["code"], bool(row["parked"]), row["count"], row["waiting_detail"] or row["code"]) for row in rows

@@ -66,11 +66,18 @@ class Room(Part):
         """How full the spool is and what it holds."""
         rows = await self._db.read(PAGES)
         pages, free_pages = rows[0]
+        # One statement, so that both counts are of one moment; the index by state has all that the first one needs.
         rows = await self._db.read(
-            "SELECT state, parked_reason IS ? AS by_hand, count(*) FROM recordings GROUP BY state, by_hand",
-            (FORGOTTEN_BY_HAND,),
+            """
+            SELECT state, count(*) FROM recordings GROUP BY state UNION ALL
+            SELECT ?, count(*) FROM recordings WHERE state = 'parked' AND parked_reason = ?
+            """,
+            (FORGOTTEN_BY_HAND, FORGOTTEN_BY_HAND),
         )
-        counts = {Custody(state): count for state, by_hand, count in rows if not by_hand}
+        found = {str(name): int(count) for name, count in rows}
+        by_hand = found.pop(FORGOTTEN_BY_HAND)
+        counts = {state: found.get(state, 0) for state in Custody}
+        counts[Custody.PARKED] -= by_hand
         marks = ", ".join("?" * len(TO_UPLOAD))
         oldest = await self._db.read(
             f"SELECT min(captured_at) FROM recordings WHERE state IN ({marks})",  # noqa: S608 - question marks only
@@ -82,8 +89,8 @@ class Room(Part):
             quota_bytes=self._settings.max_bytes,
             disk_free_bytes=self._disk_free(),
             min_free_bytes=self._settings.min_free_bytes,
-            counts={state: counts.get(state, 0) for state in Custody},
-            forgotten_by_hand=sum(count for _, by_hand, count in rows if by_hand),
+            counts=counts,
+            forgotten_by_hand=by_hand,
             oldest_waiting_at=oldest[0][0],
             health=self._db.health,
             full=self._why_full(pages, free_pages, 1),

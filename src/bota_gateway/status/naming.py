@@ -4,13 +4,10 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from bota_gateway.errors import StatusError
-from bota_gateway.model import FORGOTTEN_BY_HAND, Custody, RecorderRecord, Recording
+from bota_gateway.model import FORGOTTEN_BY_HAND, OPEN, Custody, RecorderRecord, Recording
 
 if TYPE_CHECKING:
     from bota_gateway.spool import Spool  # commands that only ask need none of it, and answer sooner
-
-OPEN = frozenset(Custody) - {Custody.CONFIRMED, Custody.FORGOTTEN}
-"""States in which something is left to do."""
 
 SHOWN_STATES: Mapping[str, frozenset[Custody]] = {
     **{state.value: frozenset({state}) for state in Custody},

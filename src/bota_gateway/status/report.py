@@ -5,15 +5,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from bota_gateway.errors import GatewayError, SpoolError, SpoolFullError, SpoolWriteError
-from bota_gateway.model import FORGOTTEN_BY_HAND, Custody, WallClock
+from bota_gateway.model import FORGOTTEN_BY_HAND, OPEN, Custody, WallClock
 from bota_gateway.spool import Held, Spool, SpoolUsage
 from bota_gateway.status.live import LinkReport, Live, PauseReport, UploadReport
 from bota_gateway.status.remedies import remedy
 from bota_gateway.status.words import DOING, age
-
-_HERE_TO_STAY = frozenset({Custody.CONFIRMED, Custody.FORGOTTEN})
-"""States in which nothing is left to do."""
-
 
 _FOR_A_HUMAN = frozenset({"cloud_unauthorized", "cloud_forbidden", "cloud_host_not_allowed"})
 """What no waiting ends although it is tried again: the key must be renewed or given a scope, a host allowed."""
@@ -106,7 +102,7 @@ class Report:
         """The parts of the line that a technician reads first."""
         receiving = [link for link in self._live.links if link.file_id]
         parked = usage.counts.get(Custody.PARKED, 0)
-        waiting = sum(count for state, count in usage.counts.items() if state not in _HERE_TO_STAY) - parked
+        waiting = sum(count for state, count in usage.counts.items() if state in OPEN) - parked
         yield f"{(here := self._recorders_here())} recorder{'' if here == 1 else 's'}"
         if len(receiving) == 1:
             yield f"1 receiving {_percent(receiving[0])} %"

@@ -12,11 +12,11 @@ from enum import StrEnum
 from typing import Any
 
 from bota_gateway.errors import StatusError
-from bota_gateway.model import Custody, Membership, RecorderRecord, Recording, WallClock
+from bota_gateway.model import OPEN, Custody, Membership, RecorderRecord, Recording, WallClock
 from bota_gateway.spool import Spool
 from bota_gateway.spool.custody import TO_UPLOAD
 from bota_gateway.status.live import Live, UnmetReport, unmet
-from bota_gateway.status.naming import OPEN, recorder_named, recording_named
+from bota_gateway.status.naming import recorder_named, recording_named
 from bota_gateway.status.remedies import remedy
 from bota_gateway.status.words import DOING, clock, duration, size
 
