@@ -90,3 +90,15 @@ def test_a_bad_configuration_is_not_tried_again_and_again(hub: HubMachine) -> No
 def test_the_sandbox_is_as_tight_as_it_says(hub: HubMachine) -> None:
     """The judgement of systemd on the loaded unit: 1.5 of 10 at most."""
     hub.run("systemd-analyze", "security", "--no-pager", "--threshold=15", "bota-gateway.service")
+
+
+def test_it_has_no_capability_and_comes_after_bluetooth(hub: HubMachine) -> None:
+    """As systemd has loaded it, and as the kernel has it of the running program."""
+    status = hub.read("cat", f"/proc/{hub.shows('MainPID')}/status").splitlines()
+    assert {line.split()[1] for line in status if line.startswith("Cap")} == {"0" * 16}
+    after, wants = hub.shows("After").split(), hub.shows("Wants").split()
+    assert {"bluetooth.service", "network-online.target"} <= set(after) & set(wants)
+    assert hub.shows("Requires").find("bluetooth") == -1
+    assert (hub.shows("Type"), hub.shows("Restart")) == ("notify", "on-failure")
+    assert hub.shows("StartLimitIntervalUSec") == "0"
+    hub.run("test", "-s", "/run/credentials/bota-gateway.service/bota-api-key")
