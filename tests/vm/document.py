@@ -22,7 +22,10 @@ be in the bucket once and bit-identical. Waits are for events, and their limits 
 times slower than the machine it runs on. KVM is used where a trial boot with it succeeds.
 
 Building the image needs root, x86-64 and the network; playing needs no root. What was built stays in `.cache/vm`, and
-is made anew, step by step, when its inputs change.
+is made anew, step by step, when its inputs change: from nothing it took under 3 minutes, after a change of the gateway
+15 to 45 seconds. All scenarios together took 15 minutes in four machines, on four cores that others kept busy as well
+(a load of 15 to 25), and 23 minutes of processor time; one boot is 13 seconds on an idle core, 120 under that load.
+`time scripts/vm --jobs N` measures it again. `.ci/run` builds and plays all of it.
 
 | Scenario | What happens, and what must follow |
 |---|---|

@@ -62,6 +62,8 @@ class Player:
         self._numbers = count(1)
         self._began = time.monotonic()
         self.outcomes: list[Outcome] = []
+        self.dead = 0
+        """Machines that did not come up; the others go on."""
 
     async def run(self, jobs: int) -> None:
         """Play everything, in so many machines at once."""
@@ -80,8 +82,9 @@ class Player:
                     opening = Scene.open(self._image, self._work / str(number), accelerator)
                     scene = await stack.enter_async_context(opening)
                 except GuestError as failed:
+                    self.dead += 1
                     self._say(f"machine {number}: {failed}")
-                    raise
+                    return
                 self._say(f"machine {number} has booted, on {accelerator}")
                 spoilt = await self._play_in(scene, number)
             spoilt = spoilt and bool(self._waiting)
@@ -155,8 +158,9 @@ def main() -> int:
         f"== {failed} failed, {len(player.outcomes) - failed} passed, in {time.monotonic() - began:.0f} s;"
         f" the journals: {asked.work}/*/journal.log"
         + (f"; not played: {', '.join(sorted(missing))}" if missing else "")
+        + (f"; {player.dead} machines did not come up" if player.dead else "")
     )
-    return 1 if failed or missing else 0
+    return 1 if failed or missing or player.dead else 0
 
 
 if __name__ == "__main__":
