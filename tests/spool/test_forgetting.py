@@ -315,12 +315,12 @@ async def test_a_retry_by_name_brings_it_back_to_be_pulled(spool: Spool, state: 
 
 
 async def test_a_retry_of_many_leaves_it_out(spool: Spool) -> None:
-    """Of all, of its recorder, or of its very reason: only its own name means it."""
+    """Of all, or of its very reason: only its own name means it."""
     row = await bring_to(spool, Custody.CREATED, 1)
     await forget(spool, row)
     await bring_to(spool, Custody.PARKED, 2)
     assert await spool.retry(code=FORGOTTEN_BY_HAND) == 0
-    assert await spool.retry(serial=SERIAL) == 1
+    assert await spool.retry() == 1
     assert await spool.retry() == 0
     assert (await spool.recording(row.id)).forgotten_by_hand
 

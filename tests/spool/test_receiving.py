@@ -132,7 +132,7 @@ async def test_a_cancelled_capture_still_agrees_with_the_disk(spool: Spool) -> N
     with pytest.raises(asyncio.CancelledError):
         await task
     assert (await spool.recording(row.id)).state is Custody.CAPTURED
-    assert spool.receiving_bytes() == {}
+    assert not spool._incoming
 
 
 async def test_a_transfer_that_was_given_up_writes_nothing_into_the_next_one(spool: Spool) -> None:
@@ -192,7 +192,7 @@ async def test_progress_can_be_watched(spool: Spool) -> None:
     """The bytes of every running transfer are known without asking the disk."""
     row = await bring_to(spool, Custody.RECEIVING)
     await spool.store_audio(row.id, noise(AUDIO_ROW_BYTES + 5))
-    assert spool.receiving_bytes() == {row.id: AUDIO_ROW_BYTES + 5}
+    assert spool._incoming[row.id].total_bytes == AUDIO_ROW_BYTES + 5
 
 
 async def test_telling_again_counts_instead_of_repeating(spool: Spool, clock: TurnableClock) -> None:

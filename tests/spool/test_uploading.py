@@ -147,17 +147,18 @@ async def test_a_transfer_parked_midway_is_listed_after_retry(spool: Spool) -> N
     assert (await spool.recording(row.id)).state is Custody.LISTED
 
 
-async def test_retry_takes_all_of_one_cause_or_one_recorder(spool: Spool, clock: TurnableClock) -> None:
+async def test_retry_takes_all_of_one_cause(spool: Spool, clock: TurnableClock) -> None:
     """A technician brings back everything that waits for what was just repaired, and only that."""
     ids = [(await bring_to(spool, Custody.CAPTURED, number)).id for number in (1, 2)]
     other = await bring_to(spool, Custody.CAPTURED, 3, serial="OTHER")
-    for number in (*ids, other.id):
+    await spool.park(other.id, code="upload_url_refused", detail="-")
+    for number in ids:
         await spool.park(number, code="recorder_unbound", detail="-")
     waiting = await bring_to(spool, Custody.CAPTURED, 4)
     await spool.postpone(waiting.id, code="cloud_refused", detail="-", next_attempt_at=clock.now + 3600)
     assert await spool.retry(code="cloud_refused") == 1
     assert await spool.next_upload(clock.now) is not None
-    assert await spool.retry(serial=SERIAL, code="recorder_unbound") == 2
+    assert await spool.retry(code="recorder_unbound") == 2
     assert await spool.retry() == 1
     assert await spool.retry() == 0
 

@@ -1,7 +1,5 @@
 """Sync's side of custody: bytes arriving, capture, and permission to delete."""
 
-from collections.abc import Mapping
-
 import structlog
 
 from bota_gateway.errors import SpoolError
@@ -203,10 +201,6 @@ class Receiving(Retention):
             )
 
         return await self._transaction(Step.INTEND_CONFIRM, work)
-
-    def receiving_bytes(self) -> Mapping[int, int]:
-        """Bytes that have arrived of each recording being received, by its number."""
-        return {number: incoming.total_bytes for number, incoming in self._incoming.items()}
 
     def _incoming_of(self, recording_id: int) -> Incoming:
         incoming = self._incoming.get(recording_id)

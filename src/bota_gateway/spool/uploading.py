@@ -206,9 +206,7 @@ class Uploading(Room, Part):
             await self._sweep(recording_id)
         return row
 
-    async def retry(
-        self, recording_id: int | None = None, *, serial: str | None = None, code: str | None = None
-    ) -> int:
+    async def retry(self, recording_id: int | None = None, *, code: str | None = None) -> int:
         """Bring parked recordings back and end the wait of postponed ones; give back how many.
 
         A recording captured while its recorder belonged to nobody gets the recorder's present binding: whoever asks
@@ -219,7 +217,6 @@ class Uploading(Room, Part):
 
         Args:
             recording_id: Only this one.
-            serial: Only those of this recorder.
             code: Only those that wait, or are parked, for this reason.
 
         Raises:
@@ -233,10 +230,10 @@ class Uploading(Room, Part):
                 f"""
                 SELECT * FROM recordings WHERE (state = 'parked' OR waiting_for IS NOT NULL
                 AND state IN ('listed', 'confirming', {STATES_TO_UPLOAD[1:]})
-                AND parked_reason IS NOT ? AND serial = coalesce(?, serial)
+                AND parked_reason IS NOT ?
                 AND (? IS NULL OR ? IN (waiting_for, parked_reason))
                 """,  # noqa: S608 - state names only
-                (FORGOTTEN_BY_HAND, serial, code, code),
+                (FORGOTTEN_BY_HAND, code, code),
             )
             return sum([await _retry_one(tx, to_recording(row)) for row in rows])
 
