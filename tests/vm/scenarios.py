@@ -35,13 +35,7 @@ PLAYS: tuple[Play, ...] = (
     *play_custody.PLAYS,
 )
 SCENARIOS = [_of(play) for play in PLAYS]
-_LONGEST = (
-    play_power.rebooted,
-    play_power.power_cut,
-    play_install.upgraded,
-    play_install.package,
-    play_links.ten_recorders,
-)
+_LONGEST = (*play_power.PLAYS, *play_install.PLAYS, play_links.ten_recorders)
 LONGEST = [one for one in SCENARIOS if one.play in _LONGEST]
 """Begun before all others, so that no machine is at one of them when the others have nothing left to do."""
 FIRST = [one for one in SCENARIOS if one.play in play_links.PLAYS_FIRST]
