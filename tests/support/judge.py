@@ -62,7 +62,7 @@ OVER = frozenset({Custody.CONFIRMED, Custody.FORGOTTEN})
 ON_THE_RECORDERS_CALENDAR = frozenset({Custody.LISTED, Custody.STORED, Custody.CONFIRMING})
 """States that go on at the recorder's next visit."""
 
-FAULTS = frozenset({"visit_crashed", "upload_failed_unexpectedly"})
+FAULTS = frozenset({"visit_crashed", "upload_failed_unexpectedly", "part_hangs"})
 """Log events that only a mistake of ours brings about. ``part_failed`` counts as one when its code names none."""
 
 UNNAMED = frozenset({"gateway_error", "spool_bad_transition", "spool_unknown_recording", "spool_unknown_recorder"})
