@@ -299,6 +299,20 @@ async def test_a_link_to_a_recorder_that_nobody_here_holds_spares_no_adapter(
         assert await here.power_cycle("hci0")
 
 
+async def test_a_recorder_that_bluez_holds_for_nobody_is_let_go_when_its_silence_is_noticed(
+    bluez: FakeBlueZ, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A link that came to light after the last look keeps it from advertising; the next look may be minutes away."""
+    monkeypatch.setattr(station, "LEFTOVERS_AGAIN_S", 3600.0)
+    async with hub() as gateway:
+        await gateway.sight(bluez)
+        left = bluez.advertise(TWO, connected=True)
+        (here,) = gateway.radio.stations
+        here.restarted()
+        here.scanner.retry()
+        await until(lambda: not bluez.objects[left][DEVICE]["Connected"].value)
+
+
 async def test_power_that_could_not_be_given_back_is_owed(bluez: FakeBlueZ, monkeypatch: pytest.MonkeyPatch) -> None:
     """BlueZ answers Busy for a while: it is tried again until it is on, for nobody else would do it."""
     monkeypatch.setattr(station, "POWER_OFF_S", 0.0)

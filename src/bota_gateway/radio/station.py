@@ -260,8 +260,9 @@ class Station:
         log.warning("power_cycle_failed", reason=describe(error), **self.scanner.named)
 
     def restarted(self) -> None:
-        """The scanner is restarted because of silence."""
+        """The scanner is restarted because of silence: whom BlueZ holds for nobody is silent, too, and let go first."""
         self._tally.add(self.key, Count.SCAN_RESTARTS)
+        self._cleared = False
 
     def told(self) -> None:
         """A person was told that the adapter hears nothing."""
