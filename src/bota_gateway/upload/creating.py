@@ -83,10 +83,10 @@ class Creating:
             ladder = self.tools.timing.unresolved
             raise Postponed(Why.UNRESOLVED, "The cloud has not said yet whose the recorder is.", ladder=ladder)
         if before.membership is Membership.STRANGER or before.device_id is None:
-            raise Parked(Why.NOT_IN_PROJECT, "Register the recorder in the project, then retry.")
+            raise Parked(Why.NOT_IN_PROJECT, "The recorder is not in the project.")
         now = await self._present_binding(recording, before.device_id)
         if now.membership is not Membership.BOUND:
-            raise Parked(Why.UNBOUND, "The recorder belongs to nobody. Bind it to the recording's user, then retry.")
+            raise Parked(Why.UNBOUND, "The recorder belongs to nobody.")
         if before.membership is Membership.UNBOUND:
             return await self._settled_owner(recording)
         if now.end_user_id == before.end_user_id:
@@ -121,7 +121,7 @@ class Creating:
         if (await self.tools.spool.recorder(serial)).binding != (present or Binding(Membership.UNRESOLVED)):
             await self.tools.spool.bind(serial, present or Binding(Membership.UNRESOLVED))
         if present is None:
-            raise Parked(Why.NOT_IN_PROJECT, f"{device_id} is not this recorder any more. Register it, then retry.")
+            raise Parked(Why.NOT_IN_PROJECT, f"{device_id} is not this recorder any more.")
         return present
 
     # -- the call ----------------------------------------------------------------------------------------------
