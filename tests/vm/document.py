@@ -33,8 +33,9 @@ is made anew, step by step, when its inputs change: from nothing it took under 3
 
 AFTER = """
 A power cut is a killed QEMU: what the guest had in memory is lost, also what programs had written and the kernel had
-not yet. `power-cut-control` shows that this is felt: a spool that does not wait for its disk loses what it had said.
-What a disk still had in a cache of its own is not lost here, but for what needed a table of the overlay to be written.
+not yet; before a cut its kernel is told to write only what a program waits for. `power-cut-control` shows that this is
+felt: a spool that does not wait for its disk loses what it had said. What a disk still had in a cache of its own is
+not lost here, but for what needed a table of the overlay to be written.
 
 No real radio is in this: no interference, no adapter's own limits and faults, none of its power problems.
 """
