@@ -22,9 +22,9 @@ be in the bucket once and bit-identical. Waits are for events, and their limits 
 times slower than the machine it runs on. KVM is used where a trial boot with it succeeds.
 
 Building the image needs root, x86-64 and the network; playing needs no root. What was built stays in `.cache/vm`, and
-is made anew, step by step, when its inputs change: from nothing it took under 3 minutes, after a change of the gateway
-15 to 45 seconds. All scenarios together took 15 minutes in four machines, on four cores that others kept busy as well
-(a load of 15 to 25), and 23 minutes of processor time; one boot is 13 seconds on an idle core, 120 under that load.
+is made anew, step by step, when its inputs change: from nothing in 80 seconds, after a change of the gateway in 15 to
+45. With that done, all scenarios take seven and a half minutes in four machines on four idle cores, and 21 minutes of
+processor time; with others at work on the same cores, 15 minutes. One scenario, boot included, takes about a minute.
 `time scripts/vm --jobs N` measures it again. `.ci/run` builds and plays all of it.
 
 | Scenario | What happens, and what must follow |

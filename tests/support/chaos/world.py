@@ -199,7 +199,8 @@ class ChaosWorld(World):
     async def retry_all(self) -> None:
         """Somebody asks for another try of everything."""
         if self.alive and self.life.gateway.ready.is_set():
-            self.fired["humanretries"] += await self.spool.retry()
+            with suppress(GatewayError):  # the disk fails: whoever asked is told so
+                self.fired["humanretries"] += await self.spool.retry()
 
     async def forget_one(self, nth: int) -> None:
         """Somebody has one recording forgotten that is not yet; of what is not done, if there is any."""
