@@ -238,7 +238,8 @@ async def test_an_unbound_recorders_recording_is_parked_until_it_is_bound_and_re
         async with world.gateway(visits={"interval_s": 20}) as running:
             (row,) = await running.all_in(Custody.PARKED)
             assert row.parked_reason == "recorder_unbound"
-            assert "Bind it" in str(row.waiting_detail)
+            assert row.waiting_detail == "The recorder belongs to nobody."
+            assert "next: Bind it in the dashboard" in (await running.ask("why", SERIAL)).out
             assert len(pin.recordings) == 1
             assert (await told(running, "status"))["health"] == "attention"
             world.cloud.devices.bind(SERIAL, "eu_new")

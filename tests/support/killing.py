@@ -125,6 +125,8 @@ class Blows:
             async with asyncio.timeout(DONE_WITHIN_S):
                 await hub.event("gateway_started")
                 await self.place.until(lambda rows: _all_over(rows, made), "recordings")
+                # A recorder's last recording is home before its visit ends, and only an ended one plans the next.
+                await self.place.until(_all_have_a_next_visit, "recorders")
             answers = await self._diagnostics()
             hub.signal(signal.SIGTERM)
             assert await hub.end() == 0, hub.said
@@ -199,6 +201,10 @@ class Blows:
 
 def _all_over(rows: Sequence[dict[str, Any]], made: int) -> bool:
     return [row["state"] for row in rows] == [Custody.CONFIRMED] * made
+
+
+def _all_have_a_next_visit(recorders: Sequence[dict[str, Any]]) -> bool:
+    return all(one["next_attempt_at"] is not None for one in recorders)
 
 
 def _facts(program: Program, what: str) -> Iterator[Any]:
