@@ -58,6 +58,7 @@ def test_bash_completes_commands_and_options(tmp_path: Path) -> None:
         (("why", "BOTA"), ["BOTAPIN001"]),
         (("timeline", "0"), ["00000001"]),
         (("recordings", "--recorder", ""), ["BOTAPIN001"]),
+        (("retry", ""), ["BOTAPIN001", "00000001"]),
         (("retry", "--reason", "rec"), ["recorder_unbound"]),
     ],
 )

@@ -197,7 +197,7 @@ def timeline(config_path: Path | None, socket_path: Path | None, as_json: bool, 
 @options.config_file
 @options.socket
 @options.as_json
-@click.argument("recording", required=False, shell_complete=offers.file_ids)
+@click.argument("recording", required=False, shell_complete=offers.names)
 @click.option(
     "--reason", shell_complete=offers.reasons, help="All that are parked for this reason, for example recorder_unbound."
 )
@@ -208,7 +208,8 @@ def retry(
 
     One that was forgotten by hand comes back only under its own name: it is pulled again, if its recorder still has it.
 
-    With a recorder's SERIAL in the place of a recording: visit it as soon as it is heard, whatever it waits for.
+    With a recorder's serial, or its last digits, in the place of a recording: visit it as soon as it is heard,
+    whatever it waits for.
     """
     if (recording is None) == (reason is None):
         raise click.UsageError("Name a recording or a recorder, or --reason CODE for all that are parked for it.")

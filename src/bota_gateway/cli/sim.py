@@ -111,7 +111,7 @@ def recorder(
     Each holds the given recordings, or the demo's speech. A gateway finds those on a virtual radio with
     [radio] adapters = ["bumble:tcp-client:127.0.0.1:9100"]. Runs until Ctrl-C.
 
-    FAULT is a kind and details, such as disconnect,at=500 or error,code=0x14,times=3; docs/simulators.md has them all.
+    FAULT is a kind and details, such as disconnect,at=500 or error,code=0x14,times=3; docs/faults.md has them all.
     """
     if recorders > 1 and not transport.startswith(VIRTUAL):
         raise click.UsageError("A real controller serves one recorder; use --transport virtual:... for several.")

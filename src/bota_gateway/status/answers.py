@@ -222,15 +222,23 @@ class Answers:
 
     async def _retry(self, asked: Asked) -> dict[str, int]:
         if (name := asked.get("recording")) is not None:
-            if any(one.serial == name for one in await self._spool.recorders()):
-                await self._spool.schedule_visit(str(name), next_visit_at=None)  # due as soon as it is heard
-                return {"retried": 1}
-            recording = await self._named(asked)
-            return {"retried": await self._spool.retry(recording.id), "left_forgotten": 0}
+            return {"retried": await self._retried(str(name)), "left_forgotten": 0}
         reason = asked.get("reason")
         retried = await self._spool.retry(code=reason)
         forgotten = (await self._spool.usage()).forgotten_by_hand if reason in (None, FORGOTTEN_BY_HAND) else 0
         return {"retried": retried, "left_forgotten": forgotten}
+
+    async def _retried(self, name: str) -> int:
+        """How many came back: a recorder by its serial, else a recording, else a recorder by its last digits."""
+        found = recorder_named(await self._spool.recorders(), name)
+        if found is None or found.serial != name:
+            try:
+                return await self._spool.retry((await recording_named(self._spool, name)).id)
+            except StatusError as unknown:
+                if found is None or unknown.error_code != "status_no_such_recording":
+                    raise
+        await self._spool.schedule_visit(found.serial, next_visit_at=None)  # due as soon as it is heard
+        return 1
 
     async def _loss(self, asked: Asked) -> dict[str, object]:
         return self._forgetting.look(await self._named(asked))
