@@ -248,8 +248,9 @@ def show(row: Row) -> None:
 
 def parse() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=str(__doc__).split("\n\n", maxsplit=1)[0])
-    parser.add_argument("bench", nargs="*", choices=(*BENCHES, []), help="which ones; all, if none is named")
+    parser = argparse.ArgumentParser(prog="scripts/bench", description=str(__doc__).split("\n\n", maxsplit=1)[0])
+    which = f"{', '.join(BENCHES)}; all, if none is named"
+    parser.add_argument("bench", nargs="*", choices=(*BENCHES, []), metavar="BENCH", help=which)
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="how many turns the medians are taken over")
     parser.add_argument("--directory", type=Path, default=Path(".cache"), help="on the disk to measure")
     return parser.parse_args()
@@ -271,6 +272,8 @@ def main() -> None:
             show(asyncio.run(bench_spool(directory, asked.rounds)))
             if SLOW_SYNC.exists() and not slow:
                 bench_spool_on_a_card(directory)
+            elif not slow:
+                print("spool with slow syncs: not measured, cc is not installed")
         if "upload" in chosen and shutil.which("curl"):
             show(asyncio.run(bench_upload(directory, asked.rounds)))
         elif "upload" in chosen:

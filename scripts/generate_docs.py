@@ -83,7 +83,7 @@ def cli_md() -> str:
     out = [GENERATED + "# Commands", ""]
     out += ["Exit codes: 0 done, 1 failed, 2 bad configuration or usage, 3 durability can't be kept."]
     for path, command in _commands(cli, ("bota-gateway",)):
-        context = click.Context(command, info_name=" ".join(path), max_content_width=100, terminal_width=100)
+        context = click.Context(command, info_name=" ".join(path), terminal_width=100, **cli.context_settings)
         out += ["", f"## {' '.join(path)}", "", "```", command.get_help(context), "```"]
     return "\n".join(out) + "\n"
 

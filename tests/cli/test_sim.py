@@ -73,6 +73,17 @@ def test_a_taken_port_is_said() -> None:
 
 
 @pytest.mark.parametrize(
+    "where", ["foo", "usb:", "tcp-client:nowhere", "hci-socket:99", "virtual:foo", "virtual:tcp-server:127.0.0.1:x"]
+)
+def test_a_transport_that_is_none_is_said(where: str) -> None:
+    """Whatever goes wrong below it, the answer is one sentence and what to check."""
+    told = run_process("sim", "recorder", "--transport", where)
+    assert (told.code, "Traceback" in told.err) == (1, False)
+    assert f"{where.removeprefix('virtual:')} can't be opened" in told.err
+    assert "[sim_no_transport]" in told.err
+
+
+@pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (("sim", "recorder"), "--transport"),

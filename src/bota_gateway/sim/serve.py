@@ -1,11 +1,13 @@
 """Puts simulated recorders where other processes reach them: on a real controller, or on a virtual radio."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 from bumble import hci
 from bumble.device import Device
 from bumble.transport import open_transport
+from bumble.transport.common import Transport
 
 from bota_gateway.sim.recorder import SimRecorder
 from bota_gateway.sim.virtual_radio import VirtualRadio
@@ -23,9 +25,9 @@ async def serve(transport_name: str, recorder: SimRecorder) -> None:
         recorder: Made without a radio. It is powered off in the end.
 
     Raises:
-        bumble.transport.common.TransportInitError: The transport can't be opened.
+        OSError: The transport can't be opened.
     """
-    async with await open_transport(transport_name) as transport:
+    async with _opened(transport_name) as transport:
         device = Device.with_hci(recorder.options.name, hci.Address(recorder.address), transport.source, transport.sink)
         await device.power_on()
         try:
@@ -49,7 +51,17 @@ async def offer_adapter(radio: VirtualRadio, transport_name: str, *, ready: Call
     Raises:
         OSError: The place is taken or can't be used.
     """
-    async with await open_transport(transport_name) as transport:
+    async with _opened(transport_name) as transport:
         radio.attach("hub", transport, public_address=HUB_ADDRESS)
         ready()
         await asyncio.Event().wait()
+
+
+@asynccontextmanager
+async def _opened(name: str) -> AsyncIterator[Transport]:
+    try:
+        transport = await open_transport(name)
+    except Exception as error:  # bumble and its drivers raise whatever they like, a bare Exception among them
+        raise OSError(f"{name} can't be opened: {str(error) or 'bumble knows no such transport'}") from error
+    async with transport:
+        yield transport
