@@ -1,8 +1,7 @@
 """Puts simulated recorders where other processes reach them: on a real controller, or on a virtual radio."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 
 from bumble import hci
 from bumble.device import Device
@@ -27,7 +26,7 @@ async def serve(transport_name: str, recorder: SimRecorder) -> None:
     Raises:
         OSError: The transport can't be opened.
     """
-    async with _opened(transport_name) as transport:
+    async with await _open(transport_name) as transport:
         device = Device.with_hci(recorder.options.name, hci.Address(recorder.address), transport.source, transport.sink)
         await device.power_on()
         try:
@@ -51,17 +50,14 @@ async def offer_adapter(radio: VirtualRadio, transport_name: str, *, ready: Call
     Raises:
         OSError: The place is taken or can't be used.
     """
-    async with _opened(transport_name) as transport:
+    async with await _open(transport_name) as transport:
         radio.attach("hub", transport, public_address=HUB_ADDRESS)
         ready()
         await asyncio.Event().wait()
 
 
-@asynccontextmanager
-async def _opened(name: str) -> AsyncIterator[Transport]:
+async def _open(name: str) -> Transport:
     try:
-        transport = await open_transport(name)
+        return await open_transport(name)
     except Exception as error:  # bumble and its drivers raise whatever they like, a bare Exception among them
         raise OSError(f"{name} can't be opened: {str(error) or 'bumble knows no such transport'}") from error
-    async with transport:
-        yield transport
