@@ -3,8 +3,6 @@
 import asyncio
 import json
 import sqlite3
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +12,16 @@ from bota_gateway.daemon.gateway import DISK_PATIENCE_S
 from bota_gateway.errors import SpoolCorruptError, SpoolWriteError
 from bota_gateway.model import Custody
 from bota_gateway.sim.cloud.faults import Status
-from bota_gateway.spool import Moment, Spool, Step
+from bota_gateway.spool import Step
 from bota_gateway.spool.aside import directories
 from bota_gateway.spool.database import Database
 from bota_gateway.spool.fsck import examine
+from support.spooling import failing
 from support.world import Running, World, speech
 
 pytestmark = pytest.mark.virtual_time
 
 SERIAL = "PIN0000001"
-REFUSED = sqlite3.SQLITE_IOERR_WRITE
 OF_AUDIO = frozenset({Step.STORE_AUDIO, Step.CAPTURE})
 
 
@@ -39,25 +37,6 @@ async def down(running: Running, part: str) -> None:
     async with asyncio.timeout(300):
         while part not in running.gateway.failing:  # noqa: ASYNC110 - nothing tells; the seconds are virtual
             await asyncio.sleep(1)
-
-
-@contextmanager
-def failing(spool: Spool, steps: Collection[Step] = frozenset(Step), code: int = REFUSED) -> Iterator[list[Step]]:
-    """Commits of these steps fail as SQLite fails; gives back the steps that did."""
-    failed: list[Step] = []
-
-    def fail(step: Step, moment: Moment) -> None:
-        if step in steps and moment is Moment.BEFORE_COMMIT:
-            failed.append(step)
-            error = sqlite3.OperationalError("disk I/O error")
-            error.sqlite_errorcode = code
-            raise error
-
-    before, spool._db._probe = spool._db._probe, fail
-    try:
-        yield failed
-    finally:
-        spool._db._probe = before
 
 
 def events(world: World, name: str) -> list[dict[str, Any]]:

@@ -1,7 +1,8 @@
 """How the radio gets over what happens to BlueZ, on bleak's own backend and a real bus; only bluetoothd is ours."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+import sqlite3
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,13 +23,16 @@ from bota_gateway.errors import (
     LinkLostError,
     PairingError,
     PairingStalledError,
+    SpoolCorruptError,
 )
 from bota_gateway.protocol.uuids import BOTA_SERVICES, SERIAL_NUMBER
-from bota_gateway.radio import Radio, Sighting, Tally, cached, station
+from bota_gateway.radio import Radio, Sighting, Tally, cached, ladder, scanner, station
 from bota_gateway.radio import watch as watching
+from bota_gateway.spool import Moment, Spool
 from bota_gateway.sync import recorder
 from bota_gateway.sync.schedule import backoff_after
 from support.fake_bluez import ADAPTER, DEVICE, FakeBlueZ, needs_dbus, system_bus
+from support.spooling import TurnableClock, failing, settings_for
 
 pytestmark = [needs_dbus, pytest.mark.timeout(60)]
 
@@ -331,55 +335,153 @@ async def test_power_that_could_not_be_given_back_is_owed(bluez: FakeBlueZ, monk
         await gateway.sight(bluez, TWO)
 
 
-class Spool:
-    """Keeps what a tally has it write down, and whether the adapter had power at that moment."""
+@pytest.fixture
+async def spool(tmp_path: Path) -> AsyncIterator[Spool]:
+    async with Spool.open(settings_for(tmp_path / "spool"), TurnableClock()) as spool:
+        yield spool
 
-    def __init__(self, bluez: FakeBlueZ) -> None:
-        self._adapter = bluez.objects["/org/bluez/hci0"][ADAPTER]
-        self.kept: dict[tuple[str, str], int] = {}
-        self.had_power: list[bool] = []
 
-    @property
-    def has_power(self) -> bool:
-        """Now."""
-        return bool(self._adapter["Powered"].value)
+async def tally_of(spool: Spool) -> Tally:
+    """As the daemon makes it."""
+    return Tally(await spool.counters(), spool.keep_counters)
 
-    async def keep(self, counts: Mapping[tuple[str, str], int]) -> None:
-        """Write down."""
-        self.kept |= counts
-        self.had_power.append(self.has_power)
+
+async def owed(spool: Spool) -> int | None:
+    """What the next life would read; None for nothing at all."""
+    return (await spool.counters()).get((ONBOARD, "power_owed"))
+
+
+def has_power(bluez: FakeBlueZ) -> bool:
+    return bool(bluez.objects["/org/bluez/hci0"][ADAPTER]["Powered"].value)
+
+
+def switchings(bluez: FakeBlueZ) -> list[bool]:
+    """On or off, as was asked of BlueZ."""
+    return [body[2].value for member, _, body in bluez.calls if member == "Set"]
 
 
 async def test_an_adapter_that_a_killed_life_switched_off_is_switched_on(
-    bluez: FakeBlueZ, monkeypatch: pytest.MonkeyPatch
+    bluez: FakeBlueZ, spool: Spool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is written down before the adapter goes off, and found at the next start; nobody else would switch it on."""
     monkeypatch.setattr(station, "POWER_OFF_S", 0.0)
-    spool = Spool(bluez)
-    async with hub(tally=Tally(keep=spool.keep)) as gateway:
+    had_power: list[bool] = []
+    monkeypatch.setattr(spool._db, "_probe", lambda _step, _moment: had_power.append(has_power(bluez)))
+    async with hub(tally=await tally_of(spool)) as gateway:
         await gateway.sight(bluez)
         (here,) = gateway.radio.stations
         assert await here.power_cycle("hci0")
-    assert (spool.kept, spool.had_power) == ({(ONBOARD, "power_owed"): 0}, [True, True])
+    assert (await owed(spool), set(had_power)) == (0, {True})
+    await spool.keep_counters({(ONBOARD, "power_owed"): 1})  # killed between the two
     bluez.change("/org/bluez/hci0", ADAPTER, Powered=Variant("b", False))
-    async with hub(tally=Tally({(ONBOARD, "power_owed"): 1}, spool.keep)) as gateway:  # killed between the two
-        await until(lambda: spool.has_power)
+    had_power.clear()
+    async with hub(tally=await tally_of(spool)) as gateway:
+        await until(lambda: has_power(bluez))
         await gateway.sight(bluez, TWO)
         assert gateway.told("power_cycled")
-        assert spool.had_power[2:] == [True]
+        assert (await owed(spool), set(had_power)) == (0, {True})
         assert (ONBOARD, "power_owed") not in gateway.tally.counts
 
 
-async def test_an_adapter_that_a_person_switched_off_stays_off(bluez: FakeBlueZ) -> None:
+async def test_an_adapter_that_a_person_switched_off_stays_off(bluez: FakeBlueZ, spool: Spool) -> None:
     """Also where an earlier life owed it power: a person has given it that since, and may take it away."""
-    spool = Spool(bluez)
-    async with hub(tally=Tally({(ONBOARD, "power_owed"): 1}, spool.keep)) as gateway:
+    await spool.keep_counters({(ONBOARD, "power_owed"): 1})
+    async with hub(tally=await tally_of(spool)) as gateway:
         await gateway.sight(bluez)
-        assert spool.kept == {(ONBOARD, "power_owed"): 0}
+        assert await owed(spool) == 0
         bluez.change("/org/bluez/hci0", ADAPTER, Powered=Variant("b", False))
         await until(lambda: len(gateway.told("scan_failed")) > 1)  # it was looked at again after the first
-        assert not spool.has_power
+        assert not has_power(bluez)
         assert "Set" not in bluez.asked
+
+
+@pytest.mark.parametrize("refusal", [sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE])
+async def test_an_adapter_is_not_switched_off_while_the_disk_refuses_to_note_it(
+    bluez: FakeBlueZ, spool: Spool, monkeypatch: pytest.MonkeyPatch, refusal: int
+) -> None:
+    """The log says why, links of other adapters live on, and once the disk takes it the ladder does it after all."""
+    monkeypatch.setattr(station, "POWER_OFF_S", 0.0)
+    bluez.add_adapter("hci1", address=DONGLE)
+    async with hub(tally=await tally_of(spool)) as gateway:
+        await gateway.sight(bluez)
+        async with gateway.radio.connect(await gateway.sight(bluez, TWO, hci="hci1")) as link:
+            with failing(spool, code=refusal):
+                deafen(bluez, gateway, monkeypatch)
+                await until(lambda: link.lost.is_set() or gateway.told("power_cycle_spared"))
+                assert not link.lost.is_set()
+                spared = gateway.told("power_cycle_spared")[0]
+                assert (spared["log_level"], spared["address"]) == ("warning", ONBOARD)
+                assert "step count" in spared["reason"]
+                assert spared["advice"]
+                assert not gateway.told("power_cycling")
+                assert switchings(bluez) == []
+            await until(lambda: gateway.told("power_cycled"))
+            assert switchings(bluez)[:2] == [False, True]
+            assert not link.lost.is_set()
+
+
+def deafen(bluez: FakeBlueZ, gateway: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on BlueZ refuses to scan, and no adapter has patience with that."""
+    monkeypatch.setattr(ladder, "POWER_AGAIN_S", 0.01)
+    monkeypatch.setattr(ladder, "POWER_AGAIN_LONGEST_S", 0.01)
+    monkeypatch.setattr(scanner, "SCAN_RETRY_LONGEST_S", 0.01)
+    bluez.refusals["StartDiscovery"] = ("org.bluez.Error.InProgress", "")
+    for each in gateway.radio.stations:
+        each.scanner._ladder.patience = 0.0
+        each.scanner.retry()
+
+
+async def test_power_that_was_given_back_while_the_disk_refuses_to_note_it_is_no_longer_owed(
+    bluez: FakeBlueZ, spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The radio goes on, whoever takes the power away now is obeyed, and the note is made up for by and by."""
+    monkeypatch.setattr(station, "POWER_OFF_S", 0.0)
+    async with hub(tally=await tally_of(spool)) as gateway:
+        await gateway.sight(bluez)
+        (here,) = gateway.radio.stations
+        with failing(spool, after=1) as failed:
+            assert await here.power_cycle("hci0")
+            assert has_power(bluez)
+            assert failed
+            bluez.change("/org/bluez/hci0", ADAPTER, Powered=Variant("b", False))
+            await until(lambda: len(gateway.told("scan_failed")) > 1)
+            assert switchings(bluez) == [False, True]
+        assert await owed(spool) == 1
+        bluez.change("/org/bluez/hci0", ADAPTER, Powered=Variant("b", True))
+        await gateway.sight(bluez, TWO)
+        assert await owed(spool) == 0
+
+
+async def test_a_note_of_which_nobody_knows_whether_it_was_made_is_taken_back(
+    bluez: FakeBlueZ, spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk may refuse what it keeps all the same: the next life would give power that a person took away."""
+    async with hub(tally=await tally_of(spool)) as gateway:
+        await gateway.sight(bluez)
+        (here,) = gateway.radio.stations
+        with failing(spool, moment=Moment.COMMITTED):
+            assert not await here.power_cycle("hci0")
+        assert await owed(spool) == 1
+        starts = here.scanner.counters.starts
+        here.scanner.retry()
+        await until(lambda: here.scanner.counters.starts > starts)
+        await gateway.sight(bluez, TWO)
+        assert await owed(spool) == 0
+
+
+async def test_a_damaged_spool_is_for_the_daemon_to_deal_with(
+    bluez: FakeBlueZ, spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only its new start helps, so that it must learn of it, also where the radio is the first that finds it."""
+    radio = Radio(None, RadioSettings(), lambda: 0.0, await tally_of(spool))
+    task = asyncio.create_task(radio.run())
+    await until(lambda: "/org/bluez/hci0" in bluez.discovering)
+    with failing(spool, code=sqlite3.SQLITE_CORRUPT):
+        deafen(bluez, Hub(radio, Tally()), monkeypatch)
+        with pytest.raises(ExceptionGroup) as failed:
+            await asyncio.wait_for(task, 20)
+    assert failed.group_contains(SpoolCorruptError)
+    assert "Set" not in bluez.asked
 
 
 def off_only(bluez: FakeBlueZ) -> Callable[..., None]:

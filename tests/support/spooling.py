@@ -1,11 +1,14 @@
 """Bringing a spool into a wanted state by its public steps."""
 
 import hashlib
+import sqlite3
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from bota_gateway.config import SpoolSettings
 from bota_gateway.model import Binding, Custody, ListedRecording, Membership, Recording
-from bota_gateway.spool import Spool
+from bota_gateway.spool import Moment, Spool, Step
 
 SERIAL = "BP1A2B3C4D"
 BOUND = Binding(Membership.BOUND, device_id="dev_1", end_user_id="eu_1", binding_generation=1)
@@ -26,6 +29,37 @@ class TurnableClock:
 def settings_for(directory: Path, *, max_bytes: int = 1 << 30, min_free_bytes: int = 0) -> SpoolSettings:
     """Settings of a spool in a directory of the test."""
     return SpoolSettings(directory=directory, max_bytes=max_bytes, min_free_bytes=min_free_bytes)
+
+
+@contextmanager
+def failing(
+    spool: Spool,
+    steps: Collection[Step] = frozenset(Step),
+    code: int = sqlite3.SQLITE_IOERR_WRITE,
+    *,
+    moment: Moment = Moment.BEFORE_COMMIT,
+    after: int = 0,
+) -> Iterator[list[Step]]:
+    """These steps fail as SQLite fails, but for the first ``after`` of them; gives back those that did."""
+    failed: list[Step] = []
+    left = after
+
+    def fail(step: Step, at: Moment) -> None:
+        nonlocal left
+        if step not in steps or at is not moment:
+            return
+        left -= 1
+        if left < 0:
+            failed.append(step)
+            error = sqlite3.OperationalError("disk I/O error")
+            error.sqlite_errorcode = code
+            raise error
+
+    before, spool._db._probe = spool._db._probe, fail
+    try:
+        yield failed
+    finally:
+        spool._db._probe = before
 
 
 def entry(number: int = 1, *, duration_s: int = 60, size_kib: int = 240, started_at: int = 1000) -> ListedRecording:

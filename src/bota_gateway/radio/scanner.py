@@ -81,13 +81,13 @@ class Mender(Protocol):
         """Why the adapter must not be switched off now, in words; None if it may."""
 
     async def power_cycle(self, hci: str) -> bool:
-        """Switch the adapter off and on; tells whether it was done. Raises SpoolError."""
+        """Switch the adapter off and on; tells whether it was done. Raises SpoolCorruptError."""
 
     async def owed_power(self, hci: str) -> None:
-        """Switch it on if it was switched off here and that could not be taken back. Raises SpoolError."""
+        """Switch it on if it was switched off here and that could not be taken back. Raises SpoolCorruptError."""
 
     async def scans(self) -> None:
-        """Scanning has begun. Raises SpoolError."""
+        """Scanning has begun. Raises SpoolCorruptError."""
 
     def restarted(self) -> None:
         """The scanner is restarted because of silence."""
@@ -171,7 +171,7 @@ class Scanner:
         """Scan until cancelled. Failures of the radio are logged and tried again.
 
         Raises:
-            SpoolError: as the mender does.
+            SpoolCorruptError: as the mender does.
         """
         while True:
             back_within(CONNECT_TURN_S)  # whatever it is paused for: it comes by here between any two connects

@@ -3,12 +3,14 @@
 import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Final
 
 import structlog
 from bleak.backends.device import BLEDevice
 from bleak.backends.scanner import AdvertisementData
 
 from bota_gateway.config import RadioSettings
+from bota_gateway.errors import SpoolCorruptError, SpoolError
 from bota_gateway.pulse import back_within, lasting
 from bota_gateway.radio import bluez, cached
 from bota_gateway.radio.adapters import Adapter
@@ -36,6 +38,11 @@ from bota_gateway.radio.sightings import SightingBook
 from bota_gateway.radio.tally import Count, Tally
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+
+OTHERS_ADVICE: Final = (
+    "If recorders are near and nothing is heard: bluetoothctl power off; bluetoothctl power on. It ends those links."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +213,7 @@ class Station:
         """Switch the adapter off and on, unless somebody has a link on it; whether that was done.
 
         Raises:
-            SpoolError: that it was switched off could not be written down, so it was not.
+            SpoolCorruptError: as `_owe_power`.
         """
         if self.taken > 0 or self.connecting.locked():
             return False
@@ -217,15 +224,17 @@ class Station:
                 log.warning("power_cycle_failed", reason=describe(error), **self.scanner.named)
                 return False
             if others:
-                log.info("power_cycle_spared", links=len(others), **self.scanner.named)
+                reason = f"other programs have {len(others)} links on it"
+                log.info("power_cycle_spared", reason=reason, advice=OTHERS_ADVICE, **self.scanner.named)
                 return False
-            self._tally.add(self.key, Count.POWER_CYCLES)
-            log.warning("power_cycling", **self.scanner.named)
-            await uninterrupted(self._off_and_on(hci))  # cut short, it would stay off
-            return True
+            return await uninterrupted(self._off_and_on(hci))  # cut short, it would stay off
 
-    async def _off_and_on(self, hci: str) -> None:
-        await self._tally.owe_power(self.key, owed=True)  # first: killed now, the next life must know
+    async def _off_and_on(self, hci: str) -> bool:
+        if refused := await self._owe_power(owed=True):  # first: killed later, the next life must know
+            log.warning("power_cycle_spared", reason=refused.message, advice=refused.next_step, **self.scanner.named)
+            return False
+        self._tally.add(self.key, Count.POWER_CYCLES)
+        log.warning("power_cycling", **self.scanner.named)
         try:
             await bluez.set_powered(hci, on=False)
         except BACKEND_FAILURES as error:
@@ -233,8 +242,9 @@ class Station:
         await asyncio.sleep(POWER_OFF_S)
         for _ in range(POWER_ON_TRIES):
             if await self._power_on(hci):
-                return
+                break
             await asyncio.sleep(POWER_ON_RETRY_S)
+        return True
 
     async def owed_power(self, hci: str) -> None:
         """Switch it on if it was switched off here, also in an earlier life, and that could not be taken back."""
@@ -243,7 +253,24 @@ class Station:
 
     async def scans(self) -> None:
         """It has power, whoever gave it: if a person takes it away from now on, that is not for us to change."""
-        await self._tally.owe_power(self.key, owed=False)
+        if refused := await self._owe_power(owed=False):  # the next start of the scanner writes it
+            log.debug("counters_not_kept", reason=refused.message)
+
+    async def _owe_power(self, *, owed: bool) -> SpoolError | None:
+        """Write down whether it is off by our doing; why that can't be done, if the disk refuses.
+
+        That is no reason to end the links of all adapters. What is at stake for recordings, those who write them tell.
+
+        Raises:
+            SpoolCorruptError: only a new start of the daemon can deal with that.
+        """
+        try:
+            await self._tally.owe_power(self.key, owed=owed)
+        except SpoolCorruptError:
+            raise
+        except SpoolError as refused:
+            return refused
+        return None
 
     async def _power_on(self, hci: str) -> bool:
         try:

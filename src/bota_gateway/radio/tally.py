@@ -55,6 +55,8 @@ class Tally:
         before = before or {}
         self._counts = Counter({key: count for key, count in before.items() if key[1] != _POWER_OWED})
         self._owing = {adapter for (adapter, name), count in before.items() if name == _POWER_OWED and count}
+        self._written: dict[str, bool | None] = dict.fromkeys(self._owing, True)
+        """What the next life would read of it; None while that is not known, because a write of it failed."""
         self._keep = keep
         self._changed = asyncio.Event()
         self.revision = 0
@@ -77,12 +79,18 @@ class Tally:
         return adapter in self._owing
 
     async def owe_power(self, adapter: str, *, owed: bool) -> None:
-        """Remember whether it is; written down when this returns. Raises what ``keep`` raises."""
-        if owed == self.owes_power(adapter):
-            return
-        if self._keep:
+        """Remember whether it is; written down when this returns.
+
+        Where ``keep`` raises, a debt was not made, and one that is paid is paid all the same: the next call writes it.
+        """
+        if not owed:
+            self._owing.discard(adapter)
+        if self._keep and self._written.get(adapter, False) is not owed:
+            self._written[adapter] = None
             await self._keep({(adapter, _POWER_OWED): int(owed)})
-        (self._owing.add if owed else self._owing.discard)(adapter)
+            self._written[adapter] = owed
+        if owed:
+            self._owing.add(adapter)
 
     async def wait_for_change(self, since: int) -> int:
         """Wait until ``revision`` is other than ``since``; returns it."""
