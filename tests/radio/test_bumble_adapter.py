@@ -8,7 +8,7 @@ from bumble.transport import open_transport
 
 from bota_gateway.config import RadioSettings
 from bota_gateway.errors import AdapterError
-from bota_gateway.radio import open_adapters
+from bota_gateway.radio import bumble_adapter, open_adapters
 from bota_gateway.sim.virtual_radio import VirtualRadio
 
 
@@ -34,3 +34,29 @@ async def test_an_adapter_that_nobody_offers_is_an_error(tmp_path: Path) -> None
         async with open_adapters(RadioSettings(adapters=(f"bumble:unix-client:{tmp_path}/nowhere",))):
             pass
     assert "radio.adapters" in refused.value.next_step
+
+
+@pytest.mark.parametrize("says", [b"HTTP/1.1 400 Bad Request\r\n\r\n", None])
+async def test_what_is_no_controller_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, says: bytes | None
+) -> None:
+    """Another program that hangs up after words of its own, or one that says nothing: named, with what to check."""
+    monkeypatch.setattr(bumble_adapter, "POWER_ON_S", 0.1)
+    done = asyncio.Event()
+
+    async def answer(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if says is None:
+            await done.wait()
+        else:
+            writer.write(says)
+        writer.close()
+
+    async with await asyncio.start_unix_server(answer, tmp_path / "other"):
+        with pytest.raises(ExceptionGroup) as refused:
+            async with open_adapters(RadioSettings(adapters=(f"bumble:unix-client:{tmp_path}/other",))):
+                pass
+        done.set()
+    assert refused.group_contains(AdapterError, match="other does not answer as a controller does")
+    (error,) = refused.value.exceptions
+    assert isinstance(error, AdapterError)
+    assert "radio.adapters" in error.next_step

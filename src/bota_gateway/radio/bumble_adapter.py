@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from bumble import hci
 from bumble.device import Device
 from bumble.transport import open_transport
-from bumble.transport.common import TransportInitError
+from bumble.transport.common import TransportInitError, TransportLostError
 
 from bota_gateway.errors import AdapterError
 from bota_gateway.radio.adapters import Adapter
@@ -19,6 +19,9 @@ from bota_gateway.radio.bumble_backend import backends
 
 OWN_ADDRESS = "F0:B0:7A:00:00:01"
 """Random static address of such an adapter: not every controller has a public one."""
+POWER_ON_S = 10.0
+"""For some thirty commands that make a controller ready: each takes milliseconds, but firmware may load first."""
+CHECK = "Check the transport in radio.adapters."
 
 
 @asynccontextmanager
@@ -31,12 +34,14 @@ async def bumble_adapter(name: str, transport_name: str) -> AsyncIterator[Adapte
     try:
         transport = await open_transport(transport_name)
     except (OSError, TransportInitError, ValueError) as error:
-        raise AdapterError(
-            f"There is no controller at {name}: {error}.", remedy="Check the transport in radio.adapters."
-        ) from error
+        raise AdapterError(f"There is no controller at {name}: {error}.", remedy=CHECK) from error
     async with transport, _while_there(name, transport.source.terminated):
         device = Device.with_hci(name, hci.Address(OWN_ADDRESS), transport.source, transport.sink)
-        await device.power_on()
+        try:
+            async with asyncio.timeout(POWER_ON_S):
+                await device.power_on()
+        except (TransportLostError, TimeoutError, hci.HCI_Error) as error:
+            raise AdapterError(f"What is at {name} does not answer as a controller does.", remedy=CHECK) from error
         scanner, client = backends(device)
         yield Adapter(name, OWN_ADDRESS, scanner, client)
 
@@ -47,7 +52,7 @@ async def _while_there(name: str, terminated: asyncio.Future[None]) -> AsyncIter
 
     async def watch() -> None:
         await asyncio.shield(terminated)
-        raise AdapterError(f"The controller at {name} went away.", remedy="Check the transport in radio.adapters.")
+        raise AdapterError(f"The controller at {name} went away.", remedy=CHECK)
 
     async with asyncio.TaskGroup() as group:
         watching = group.create_task(watch(), name=f"watch {name}")
