@@ -73,7 +73,7 @@ class SpoolLockedError(SpoolError):
     """Another process holds the spool."""
 
     code = "spool_locked"
-    remedy = "Stop the other gateway first: systemctl stop bota-gateway."
+    remedy = "Stop the other gateway first: sudo systemctl stop bota-gateway."
 
 
 class SpoolTooNewError(SpoolError):
@@ -300,4 +300,4 @@ class StatusError(GatewayError):
     """The daemon does not answer on its socket."""
 
     code = "status_no_daemon"
-    remedy = "Start it: systemctl start bota-gateway, or name its socket with --socket."
+    remedy = "Start it: sudo systemctl start bota-gateway, or name its socket with --socket."

@@ -1,5 +1,6 @@
 """``bota-gateway config``: what is in force, what is hidden, what is wrong."""
 
+import os
 import re
 from pathlib import Path
 
@@ -47,6 +48,22 @@ def test_as_json_it_is_a_table_of_sections(tmp_path: Path) -> None:
     assert {f"{section}.{key}" for section in told.json for key in told.json[section]} == {
         f"{section}.{key}" for section, key in keys()
     }
+
+
+def test_a_file_that_is_closed_to_this_user_is_said_with_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not as a mistake in the command: it was typed right, only not by the right user."""
+    path = write(tmp_path, "")
+
+    def closed(*_: object) -> str:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "access", lambda *_: False)  # these tests may run as root, for whom nothing is closed
+    monkeypatch.setattr(Path, "read_text", closed)
+    told = run_here("status", "--config", path)
+    assert (told.code, told.out) == (2, "")
+    assert "[config_closed]\n  next: Use sudo." in told.err
 
 
 def test_the_example_configuration_is_the_defaults() -> None:

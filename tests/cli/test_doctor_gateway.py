@@ -61,6 +61,18 @@ async def test_no_gateway(hub: Patient) -> None:
     assert str(hub.socket) in found.found
 
 
+async def test_a_gateway_that_hangs(hub: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A failure, and no advice to start what runs; its spool is not looked at."""
+
+    def hang(*_: object, **__: object) -> None:
+        raise StatusError("It did not answer.", code="status_silent", remedy="Restart it.")
+
+    monkeypatch.setattr("bota_gateway.status.client.ask", hang)
+    (found,) = await hub.look(Daemon)
+    assert (found.code, found.verdict, found.remedy) == ("daemon_silent", "failure", "Restart it.")
+    assert await hub.codes(Spool) == ["spool_closed"]
+
+
 async def test_a_gateway_that_this_user_may_not_ask(hub: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
     """It may well run."""
 

@@ -126,6 +126,20 @@ def test_no_daemon_is_said_with_how_to_start_it(tmp_path: Path) -> None:
     assert "systemctl start" in refused.value.next_step
 
 
+def test_a_daemon_that_hangs_is_not_taken_for_one_that_does_not_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To start it would change nothing: what is said is who restarts it, and how to do that by hand."""
+    monkeypatch.setattr(client, "PATIENCE_S", 0.01)
+    with socket.socket(socket.AF_UNIX) as hung:
+        hung.bind(str(tmp_path / "s"))
+        hung.listen()
+        with pytest.raises(StatusError) as refused:
+            client.ask(tmp_path / "s", "status")
+    assert refused.value.error_code == "status_silent"
+    assert "systemctl restart" in refused.value.next_step
+
+
 async def test_a_client_that_stays_does_not_hold_up_a_stop(tmp_path: Path) -> None:
     """Its conversation ends with the server, at once, and no task is left behind."""
     before = asyncio.all_tasks()

@@ -18,7 +18,7 @@ INSTALLED_CONFIG = Path("/etc/bota-gateway/config.toml")
 config_file = click.option(
     "--config",
     "config_path",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),  # whether it is, is said with what to do
     help=f"Configuration file; {INSTALLED_CONFIG} if it exists, else defaults.",
 )
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs instead of a table.")

@@ -30,7 +30,7 @@ def ask(path: Path, question: str, **arguments: object) -> Any:
     Raises:
         StatusError: when no daemon answers, or it refuses; carries the daemon's own code and remedy.
     """
-    with _asked(path, question, arguments) as reader, _explained(path):
+    with _asked(path, question, arguments, PATIENCE_S) as reader, _explained(path):
         return _answer_in(reader.readline(), path)
 
 
@@ -50,9 +50,7 @@ def follow(path: Path, question: str, **arguments: object) -> Iterator[Any]:
 
 
 @contextmanager
-def _asked(
-    path: Path, question: str, arguments: Mapping[str, object], patience_s: float | None = PATIENCE_S
-) -> Iterator[IO[bytes]]:
+def _asked(path: Path, question: str, arguments: Mapping[str, object], patience_s: float | None) -> Iterator[IO[bytes]]:
     with socket.socket(socket.AF_UNIX) as line:
         line.settimeout(PATIENCE_S)
         with _explained(path):
@@ -72,6 +70,12 @@ def _explained(path: Path) -> Iterator[None]:
             f"You may not ask the gateway on {path}.",
             code="status_forbidden",
             remedy="Use sudo, or join the group bota-gateway: sudo adduser $USER bota-gateway",
+        ) from None
+    except TimeoutError:
+        raise StatusError(
+            f"The gateway on {path} does not answer.",
+            code="status_silent",
+            remedy="Wait two minutes: systemd restarts one that hangs. Else: sudo systemctl restart bota-gateway",
         ) from None
     except OSError as failed:
         raise StatusError(f"No gateway answers on {path}: {failed.strerror or failed}.") from None

@@ -47,13 +47,15 @@ class Daemon(Check):
     TROUBLE = failure("{part}: {message} [{code}]", "{remedy}")
     SET_ASIDE = warning("{message}", "{remedy}")
     NONE = warning("{message}", "Start it: sudo systemctl start bota-gateway")
+    SILENT = failure("{message}", "{remedy}")
     FORBIDDEN = not_checked("{message}", "{remedy}")
 
     async def look(self, facts: Facts) -> AsyncGenerator[Finding, None]:
         """Ask it over its socket."""
         told = await facts.status()
         if isinstance(told, StatusError):
-            yield (self.FORBIDDEN if told.error_code == "status_forbidden" else self.NONE).of(told)
+            others = {"status_silent": self.SILENT, "status_forbidden": self.FORBIDDEN}
+            yield others.get(told.error_code, self.NONE).of(told)
             return
         for problem in told["problems"]:
             yield (self.SET_ASIDE if problem["code"] == "spool_set_aside" else self.TROUBLE)(**problem)
