@@ -2,11 +2,12 @@
 # Shared by the scripts beside it: finds Python, makes environments from the locked files, installs Debian packages.
 # Sourced, not run; goes to the root of the clone.
 
-cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit
-mkdir -p .cache
-
 say() { printf '== %s\n' "$*" >&2; }
 die() { printf '%s: %s\n' "$(basename "$0")" "$*" >&2; exit 1; }
+
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit
+{ mkdir -p .cache && [[ -w .cache ]]; } 2>/dev/null ||
+    die "$(id -un) may not write into $PWD: clone it as this user, or give it to them with chown -R"
 
 # find_python: prints the newest suitable Python. Each is tried, because a version manager's shim may stand for nothing.
 find_python() {
