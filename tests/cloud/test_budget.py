@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bota_gateway.cloud.breaker import Breaker, Ladder
+from bota_gateway.backoff import Backoff
+from bota_gateway.cloud.breaker import Breaker
 from bota_gateway.cloud.budget import Budget, BudgetLimits, Call, RateHeaders, Slot
 
 pytestmark = pytest.mark.virtual_time
@@ -300,17 +301,10 @@ async def test_stragglers_do_not_lengthen_a_pause() -> None:
     assert it.wait_s(Call.CREATE) == 200
 
 
-@given(st.integers(0, 10_000), st.floats(0.1, 100), st.floats(1, 10_000))
-def test_a_ladder_rises_to_its_cap(index: int, first_s: float, cap_s: float) -> None:
-    """Never longer than the cap, never shorter than the step before."""
-    ladder = Ladder(first_s, cap_s)
-    assert ladder.step(index) <= ladder.step(index + 1) <= cap_s
-
-
 @given(st.lists(st.sampled_from(["fail", "succeed", "wait"]), max_size=60))
 def test_a_breaker_always_lets_something_go_in_time(moves: list[str]) -> None:
     """Whatever happens, waiting for its pause to end is enough for a call to go."""
-    breaker, now = Breaker(after=2, ladder=Ladder(5, 60)), 0.0
+    breaker, now = Breaker(after=2, backoff=Backoff(5, 60)), 0.0
     for move in moves:
         if move == "wait":
             now += 7

@@ -4,6 +4,7 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
+from bota_gateway.backoff import Backoff
 from bota_gateway.daemon import supervise
 from bota_gateway.daemon.supervise import Down, keep_running
 from bota_gateway.errors import AdapterError, SpoolCorruptError
@@ -11,8 +12,7 @@ from bota_gateway.errors import AdapterError, SpoolCorruptError
 
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(supervise, "FIRST_RESTART_S", 0.001)
-    monkeypatch.setattr(supervise, "LONGEST_RESTART_S", 0.002)
+    monkeypatch.setattr(supervise, "RESTART", Backoff(0.001, 0.002))
 
 
 @pytest.mark.virtual_time
@@ -46,7 +46,7 @@ async def test_a_part_that_crashes_is_reported_and_started_again() -> None:
 
 async def test_what_failed_is_known_while_it_is_down(monkeypatch: pytest.MonkeyPatch) -> None:
     """Status can say which part is down, why, and when it is tried again."""
-    monkeypatch.setattr(supervise, "FIRST_RESTART_S", 3600.0)
+    monkeypatch.setattr(supervise, "RESTART", Backoff(3600.0, 3600.0))
     failing: dict[str, Down] = {}
     down = asyncio.Event()
 

@@ -17,7 +17,7 @@ from bota_gateway.radio.classify import (
     SIGNS,
     Sign,
     advise,
-    back_off_s,
+    backoff_of,
     classify,
     describe,
     find_sign,
@@ -156,19 +156,16 @@ def test_what_nothing_fits_is_transient() -> None:
 
 @pytest.mark.parametrize("kind", ConnectKind)
 def test_every_kind_has_its_back_off_and_advice(kind: ConnectKind) -> None:
-    """Back-off starts at the kind's own figure, never shrinks, and ends at its ceiling."""
-    waits = [back_off_s(kind, failures) for failures in range(1, 60)]
-    assert waits[0] == RULES[kind].back_off_s > 0
-    assert waits == sorted(waits)
-    assert waits[-1] == RULES[kind].longest_s
+    """No failure is tried again at once, or left for good."""
+    assert 0 < backoff_of(kind).first_s < backoff_of(kind).longest_s
     assert RULES[kind].advice
 
 
 def test_what_needs_a_human_is_tried_least_often() -> None:
     """Pairing problems wait for a person; everything else is tried again within minutes."""
-    waits = {kind: back_off_s(kind, 1) for kind in ConnectKind}
+    waits = {kind: backoff_of(kind).first_s for kind in ConnectKind}
     assert max(waits, key=waits.__getitem__) is ConnectKind.AUTHENTICATION
-    assert all(RULES[kind].longest_s <= 300 for kind in ConnectKind if kind is not ConnectKind.AUTHENTICATION)
+    assert all(backoff_of(kind).longest_s <= 300 for kind in ConnectKind if kind is not ConnectKind.AUTHENTICATION)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from bumble.transport import open_transport
 
+from bota_gateway.backoff import Backoff
 from bota_gateway.config import RadioSettings
 from bota_gateway.errors import AdapterError
 from bota_gateway.radio import Radio, Tally, keeping
@@ -63,7 +64,7 @@ async def test_losing_one_adapter_leaves_the_other_alone_and_its_return_is_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The scanner of the other one is the same all along, started once; the lost one is tried until it is back."""
-    monkeypatch.setattr(keeping, "SCAN_RETRY_S", 0.02)
+    monkeypatch.setattr(keeping, "SCAN_RETRY", Backoff(0.02, 60.0))
     one, other, tally = named(tmp_path, "one"), named(tmp_path, "other"), Tally()
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(offered(tmp_path, "one"))

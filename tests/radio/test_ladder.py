@@ -4,10 +4,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bota_gateway.radio.const import (
-    POWER_AGAIN_S,
+    PATIENCE,
+    POWER_AGAIN,
     RESTARTS_AT_MOST,
     RESTARTS_FIRST,
-    SILENT_LONGEST_S,
     SILENT_S,
 )
 from bota_gateway.radio.ladder import Evidence, Ladder, Rung
@@ -49,7 +49,7 @@ def test_a_hub_alone_in_a_field_does_not_cycle_for_ever() -> None:
     rungs = climb(Ladder(), 30 * DAY_S, evidence=None)
     assert 30 <= len(times(rungs, Rung.POWER_CYCLE)) <= 40
     assert len(times(rungs, Rung.TELL)) == 1
-    assert len(rungs) <= 30 * DAY_S / SILENT_LONGEST_S + RESTARTS_AT_MOST + 1
+    assert len(rungs) <= 30 * DAY_S / PATIENCE.longest_s + RESTARTS_AT_MOST + 1
 
 
 def test_where_switching_is_forbidden_a_person_is_told_instead() -> None:
@@ -64,10 +64,10 @@ def test_the_wait_between_two_switchings_outlives_the_silence() -> None:
     ladder = Ladder()
     (first,) = times(climb(ladder, 4 * SILENT_S, evidence=CROWD), Rung.POWER_CYCLE)
     assert ladder.heard() is Rung.TELL
-    again = climb(ladder, first + POWER_AGAIN_S - 1, evidence=CROWD, since=first + 60)
+    again = climb(ladder, first + POWER_AGAIN.first_s - 1, evidence=CROWD, since=first + 60)
     assert not times(again, Rung.POWER_CYCLE)
     ladder.heard()
-    assert times(climb(ladder, DAY_S, evidence=CROWD, since=first + POWER_AGAIN_S), Rung.POWER_CYCLE)
+    assert times(climb(ladder, DAY_S, evidence=CROWD, since=first + POWER_AGAIN.first_s), Rung.POWER_CYCLE)
 
 
 def test_a_sound_sets_everything_back_and_tells_what_was_climbed() -> None:
@@ -75,7 +75,7 @@ def test_a_sound_sets_everything_back_and_tells_what_was_climbed() -> None:
     ladder = Ladder()
     assert ladder.heard() is None
     climb(ladder, DAY_S, evidence=None)
-    assert ladder.patience == SILENT_LONGEST_S
+    assert ladder.patience == PATIENCE.longest_s
     assert ladder.heard() is Rung.TELL
     assert (ladder.patience, ladder.climbed) == (SILENT_S, None)
     assert ladder.silent(2 * DAY_S, CROWD, may_power=True) is Rung.RESTART
@@ -97,10 +97,10 @@ def test_power_is_never_switched_more_often_than_its_back_off_allows(
             continue
         now += ladder.patience
         rung = ladder.silent(now, CROWD if has_evidence else None, may_power=may_power)
-        assert SILENT_S <= ladder.patience <= SILENT_LONGEST_S
+        assert SILENT_S <= ladder.patience <= PATIENCE.longest_s
         if rung is Rung.POWER_CYCLE:
             assert may_power
             assert restarted
             switched.append(now)
         restarted = True
-    assert all(after - before >= POWER_AGAIN_S for before, after in pairwise(switched))
+    assert all(after - before >= POWER_AGAIN.first_s for before, after in pairwise(switched))

@@ -14,6 +14,7 @@ from bleak.backends.bluezdbus import manager as bluez_manager
 from dbus_fast import MessageType, Variant
 from structlog.testing import capture_logs
 
+from bota_gateway.backoff import Backoff
 from bota_gateway.config import RadioSettings
 from bota_gateway.errors import (
     AdapterError,
@@ -86,7 +87,7 @@ async def hub(settings: RadioSettings | None = None, tally: Tally | None = None)
 
 @pytest.fixture
 async def bus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[str]:
-    monkeypatch.setattr(watching, "BUS_RETRY_S", 0.01)
+    monkeypatch.setattr(watching, "BUS_RETRY", Backoff(0.01, 30.0))
     async with system_bus(tmp_path, monkeypatch) as address:
         yield address
 
@@ -161,7 +162,7 @@ async def test_what_bluez_keeps_for_nobody_is_dropped_by_and_by(
 
 async def test_a_restart_of_the_system_bus_is_survived(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every connection to it is gone, bleak's too; with the new one all goes on."""
-    monkeypatch.setattr(watching, "BUS_RETRY_S", 0.01)
+    monkeypatch.setattr(watching, "BUS_RETRY", Backoff(0.01, 30.0))
     async with AsyncExitStack() as stack:
         before = AsyncExitStack()
         address = await before.enter_async_context(system_bus(tmp_path, monkeypatch))
@@ -422,12 +423,11 @@ async def test_an_adapter_is_not_switched_off_while_the_disk_refuses_to_note_it(
 
 def deafen(bluez: FakeBlueZ, gateway: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     """From now on BlueZ refuses to scan, and no adapter has patience with that."""
-    monkeypatch.setattr(ladder, "POWER_AGAIN_S", 0.01)
-    monkeypatch.setattr(ladder, "POWER_AGAIN_LONGEST_S", 0.01)
-    monkeypatch.setattr(scanner, "SCAN_RETRY_LONGEST_S", 0.01)
+    monkeypatch.setattr(ladder, "PATIENCE", Backoff(0.0, 0.0))
+    monkeypatch.setattr(ladder, "POWER_AGAIN", Backoff(0.01, 0.01))
+    monkeypatch.setattr(scanner, "SCAN_RETRY", Backoff(0.01, 0.01))
     bluez.refusals["StartDiscovery"] = ("org.bluez.Error.InProgress", "")
     for each in gateway.radio.stations:
-        each.scanner._ladder.patience = 0.0
         each.scanner.retry()
 
 

@@ -11,13 +11,12 @@ from structlog.testing import capture_logs
 
 from bota_gateway.radio.const import (
     CLEANUP_S,
+    PATIENCE,
     PAUSE_S,
     RSSI_UNKNOWN,
-    SCAN_RETRY_LONGEST_S,
-    SCAN_RETRY_S,
+    SCAN_RETRY,
     SCAN_START_S,
     SCAN_STOP_S,
-    SILENT_LONGEST_S,
     SILENT_S,
 )
 from bota_gateway.radio.scanner import Scanner
@@ -181,8 +180,8 @@ async def test_patience_grows_with_each_restart_that_brought_nothing() -> None:
             await asyncio.sleep(SILENT_S + 1)
     silences = [entry["silent_s"] for entry in logs if entry["event"] == "scan_silent"]
     waits = [after - before for before, after in pairwise([0, *silences[:-1]])]
-    assert waits == [min(SILENT_S * 2**n, SILENT_LONGEST_S) for n in range(len(waits))]
-    assert SILENT_LONGEST_S in waits
+    assert waits == [min(SILENT_S * 2**n, PATIENCE.longest_s) for n in range(len(waits))]
+    assert PATIENCE.longest_s in waits
     assert silences[-1] == SILENT_S
 
 
@@ -210,17 +209,17 @@ async def test_a_scanner_that_will_not_start_is_tried_again_ever_more_rarely() -
             assert scanner.trouble is not None
             assert "[org.bluez.Error.NotReady] Resource Not Ready" in scanner.trouble.error.message
             assert "rfkill" in scanner.trouble.error.next_step
-            assert 0 < scanner.trouble.again_at - asyncio.get_running_loop().time() <= SCAN_RETRY_LONGEST_S
+            assert 0 < scanner.trouble.again_at - asyncio.get_running_loop().time() <= SCAN_RETRY.longest_s
             air.scan_start = FakeAir().scan_start
-            await asyncio.sleep(SCAN_RETRY_LONGEST_S)
+            await asyncio.sleep(SCAN_RETRY.longest_s)
             assert air.scanners
             assert scanner.trouble is None
             assert scanner.counters.silences == 0, "not scanning is not silence"
             assert scanner.counters.failures == len([entry for entry in logs if entry["event"] == "scan_failed"])
     waits = [entry["retry_in_s"] for entry in logs if entry["event"] == "scan_failed"]
-    assert waits[0] == SCAN_RETRY_S
+    assert waits[0] == SCAN_RETRY.first_s
     assert waits == sorted(waits)
-    assert waits[-1] == SCAN_RETRY_LONGEST_S
+    assert waits[-1] == SCAN_RETRY.longest_s
     assert logs[0]["kind"] == "adapter_down"
     assert "rfkill" in logs[0]["advice"]
     assert logs[-1]["event"] == "scan_started"

@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 from bota_gateway.config import RadioSettings
 from bota_gateway.errors import AdapterError
 from bota_gateway.radio import Radio, Tally
-from bota_gateway.radio.const import CROWD, LOAD_DB, SCAN_RETRY_LONGEST_S, SILENT_S, WEAK_RSSI
+from bota_gateway.radio.const import CROWD, LOAD_DB, SCAN_RETRY, SILENT_S, WEAK_RSSI
 from bota_gateway.radio.station import Station
 from support.fake_bleak import FakeAir
 from support.virtual_time import virtual_time
@@ -194,7 +194,7 @@ async def test_an_adapter_that_refuses_to_scan_is_switched_off_and_on_and_tried_
         async with radio_on(air) as radio:
             began = asyncio.get_running_loop().time()
             await cycled.wait()
-            assert SILENT_S - 1 <= asyncio.get_running_loop().time() - began <= SILENT_S + SCAN_RETRY_LONGEST_S
+            assert SILENT_S - 1 <= asyncio.get_running_loop().time() - began <= SILENT_S + SCAN_RETRY.longest_s
             await asyncio.sleep(1)
             assert air.scanners, "it is tried at once, not when the next try would have been"
             assert not radio.troubles
@@ -214,7 +214,7 @@ async def test_where_switching_does_not_help_an_adapter_that_refuses_a_person_is
         assert radio.troubles["hci0"].error.error_code == "radio_adapter_deaf"
         assert power.cycles == 1
         air.scan_start = FakeAir().scan_start
-        await asyncio.sleep(SCAN_RETRY_LONGEST_S)
+        await asyncio.sleep(SCAN_RETRY.longest_s)
         crowd(air)
         await asyncio.sleep(0)
         assert not radio.troubles

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from bota_gateway.backoff import Backoff
+
 
 @dataclass(frozen=True, slots=True)
 class Pause:
@@ -15,29 +17,17 @@ class Pause:
     """Loop time of the next probe."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ladder:
-    """Lengths of successive pauses: ``first_s``, doubling, at most ``cap_s``."""
-
-    first_s: float
-    cap_s: float
-
-    def step(self, index: int) -> float:
-        """The index-th pause in seconds, counted from 0."""
-        return min(self.cap_s, self.first_s * 2.0 ** min(index, 32))
-
-
 class Breaker:
     """Closed: calls go. Open: they wait; when the pause is over one goes as a probe, and its answer decides.
 
     Args:
         after: Failures in a row that open it.
-        ladder: How long it stays open each time.
+        backoff: How long it stays open each time.
     """
 
-    def __init__(self, *, after: int, ladder: Ladder) -> None:
+    def __init__(self, *, after: int, backoff: Backoff) -> None:
         self._after = after
-        self._ladder = ladder
+        self._backoff = backoff
         self._in_a_row = 0
         self._opened = 0
         self._probing = False
@@ -63,7 +53,7 @@ class Breaker:
         stale = self.pause is not None and not probe
         if stale or self._in_a_row < self._after:
             return None
-        self.pause = Pause(code, detail, now + self._ladder.step(self._opened))
+        self.pause = Pause(code, detail, now + self._backoff.step(self._opened))
         self._opened += 1
         return self.pause
 

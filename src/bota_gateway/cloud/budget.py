@@ -16,17 +16,16 @@ from typing import Final
 
 import structlog
 
-from bota_gateway.cloud.breaker import Breaker, Ladder, Pause
+from bota_gateway.backoff import Backoff
+from bota_gateway.cloud.breaker import Breaker, Pause
 from bota_gateway.cloud.const import (
     BURST_OF_MINUTE,
     CALL_S,
     FORBIDDEN_AFTER,
     FORBIDDEN_PROBE_S,
+    OUTAGE,
     OUTAGE_AFTER,
-    OUTAGE_CAP_S,
-    OUTAGE_FIRST_S,
-    RATE_PAUSE_CAP_S,
-    RATE_PAUSE_FIRST_S,
+    RATE_PAUSE,
     UNAUTHORIZED_PROBE_S,
 )
 from bota_gateway.pulse import back_within
@@ -35,9 +34,6 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 
 _MINUTE_S: Final = 60.0
-
-_RATE_PAUSE: Final = Ladder(RATE_PAUSE_FIRST_S, RATE_PAUSE_CAP_S)
-_OUTAGE: Final = Ladder(OUTAGE_FIRST_S, OUTAGE_CAP_S)
 
 
 class Call(IntEnum):
@@ -57,10 +53,10 @@ class BudgetLimits:
 
     requests_per_minute: float = 80
     upload_urls_per_minute: float = 24
-    rate_pause: Ladder = _RATE_PAUSE
+    rate_pause: Backoff = RATE_PAUSE
     unauthorized_s: float = UNAUTHORIZED_PROBE_S
     forbidden_s: float = FORBIDDEN_PROBE_S
-    outage: Ladder = _OUTAGE
+    outage: Backoff = OUTAGE
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,10 +170,11 @@ class Budget:
         self._rng = rng
         self._general = _Bucket("requests", limits.requests_per_minute)
         self._urls = _Bucket("upload_urls", limits.upload_urls_per_minute)
-        self._key = Breaker(after=1, ladder=Ladder(limits.unauthorized_s, limits.unauthorized_s))
-        self._outage = Breaker(after=OUTAGE_AFTER, ladder=limits.outage)
+        self._key = Breaker(after=1, backoff=Backoff(limits.unauthorized_s, limits.unauthorized_s))
+        self._outage = Breaker(after=OUTAGE_AFTER, backoff=limits.outage)
         self._scopes = {
-            call: Breaker(after=FORBIDDEN_AFTER, ladder=Ladder(limits.forbidden_s, limits.forbidden_s)) for call in Call
+            call: Breaker(after=FORBIDDEN_AFTER, backoff=Backoff(limits.forbidden_s, limits.forbidden_s))
+            for call in Call
         }
         self._waiters: list[_Waiter] = []
         self._turn = 0
@@ -326,7 +323,7 @@ class Budget:
 
     def _stop(self, bucket: _Bucket, seconds: float, detail: str) -> None:
         """Pause a bucket, a little longer than said: hubs that share a limit must not all come back at once."""
-        seconds = min(self._limits.rate_pause.cap_s, max(0.0, seconds)) * self._rng.uniform(1.0, 1.1)
+        seconds = min(self._limits.rate_pause.longest_s, max(0.0, seconds)) * self._rng.uniform(1.0, 1.1)
         bucket.stop(Pause("cloud_rate_limited", detail, asyncio.get_running_loop().time() + seconds))
         log.info("cloud_rate_limited", bucket=bucket.name, for_s=round(seconds, 1))
 

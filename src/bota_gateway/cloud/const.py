@@ -2,6 +2,8 @@
 
 from typing import Final
 
+from bota_gateway.backoff import Backoff
+
 CONNECT_S: Final = 20.0
 """TCP and TLS set-up. A Raspberry Pi on LTE needs seconds for TLS; beyond this the network is the problem."""
 
@@ -36,11 +38,10 @@ BURST_OF_MINUTE: Final = 0.25
 """Part of a minute's allowance that may be spent at once. With the default share of 0.8 a burst and the steady rate
 together (0.8 + 0.8 x 0.25 = 1.0) stay within the published limit in every window, fixed or sliding."""
 
-RATE_PAUSE_FIRST_S: Final = 5.0
-RATE_PAUSE_CAP_S: Final = 900.0
+RATE_PAUSE: Final = Backoff(5.0, 900.0)
 """A 429 that names no time pauses from 5 s, doubling, up to a quarter of an hour."""
 
-LONGEST_RETRY_AFTER_S: Final = RATE_PAUSE_CAP_S
+LONGEST_RETRY_AFTER_S: Final = RATE_PAUSE.longest_s
 """A wrong ``Retry-After`` must not stop a hub, or one recording, for a year."""
 
 UNAUTHORIZED_PROBE_S: Final = 300.0
@@ -53,8 +54,7 @@ FORBIDDEN_AFTER: Final = 3
 OUTAGE_AFTER: Final = 3
 """Calls in a row without a usable answer that mean an outage and not bad luck."""
 
-OUTAGE_FIRST_S: Final = 5.0
-OUTAGE_CAP_S: Final = 300.0
+OUTAGE: Final = Backoff(5.0, 300.0)
 """An outage is probed after 5 s, doubling up to 5 min: back soon after a router restart, cheap over a weekend."""
 
 URL_MARGIN_S: Final = 300.0

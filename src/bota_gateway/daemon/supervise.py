@@ -6,16 +6,16 @@ from dataclasses import dataclass
 
 import structlog
 
+from bota_gateway.backoff import Backoff
 from bota_gateway.errors import GatewayError, SpoolCorruptError
 from bota_gateway.pulse import lasting
 from bota_gateway.status.redact import redact
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
-FIRST_RESTART_S = 1.0
-"""A part that fails once is back at once: most causes pass by themselves."""
-LONGEST_RESTART_S = 60.0
-"""A part that keeps failing is tried every minute: a technician who mends the cause should not wait longer."""
+RESTART = Backoff(1.0, 60.0)
+"""A part that fails once is back at once: most causes pass by themselves. One that keeps failing is tried every minute:
+a technician who mends the cause should not wait longer."""
 PROVEN_S = 30.0
 """A part that failed counts as down until it has run this long: to fail again may take it 25 s, where BlueZ can't start
 and D-Bus waits for it, and all that time nothing is well."""
@@ -44,7 +44,7 @@ async def keep_running(part: str, run: Callable[[], Awaitable[None]], failing: d
         SpoolCorruptError: the spool is damaged: only a new start can deal with that.
     """
     loop = asyncio.get_running_loop()
-    wait = FIRST_RESTART_S
+    failures = 0
     while True:
         began = loop.time()
         proof = loop.call_later(PROVEN_S, failing.pop, part, None)
@@ -53,11 +53,12 @@ async def keep_running(part: str, run: Callable[[], Awaitable[None]], failing: d
         finally:
             proof.cancel()
         if loop.time() - began > SETTLED_S:
-            wait = FIRST_RESTART_S
+            failures = 0
+        wait = RESTART.step(failures)
+        failures += 1
         down = failing[part] = Down(_as_gateway_error(part, failure), loop.time() + wait)
         log.error("part_failed", exc_info=_traceback(failure), **_told(part, down.error, wait))
         await asyncio.sleep(wait)
-        wait = min(wait * 2, LONGEST_RESTART_S)
         log.info("part_restarted", part=part)
 
 

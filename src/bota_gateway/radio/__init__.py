@@ -5,7 +5,7 @@ numbers, ``classify.py`` what errors mean. ``bumble_backend`` (extra ``sim``) re
 """
 
 from bota_gateway.radio.adapters import Adapter, discover_adapters
-from bota_gateway.radio.classify import back_off_s
+from bota_gateway.radio.classify import backoff_of
 from bota_gateway.radio.const import PRESENT_S
 from bota_gateway.radio.link import Link
 from bota_gateway.radio.notifications import NotificationStream
@@ -26,7 +26,7 @@ __all__ = [
     "ScanTrouble",
     "Sighting",
     "Tally",
-    "back_off_s",
+    "backoff_of",
     "discover_adapters",
     "open_adapters",
 ]

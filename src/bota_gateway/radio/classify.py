@@ -21,6 +21,7 @@ from bleak.exc import (
 from dbus_fast import AuthError
 from dbus_fast.errors import DBusFastError
 
+from bota_gateway.backoff import Backoff
 from bota_gateway.errors import ConnectKind
 
 BACKEND_FAILURES: Final = (
@@ -40,33 +41,37 @@ BACKEND_FAILURES: Final = (
 class Rule:
     """What follows from one kind of failure."""
 
-    back_off_s: float
-    """Wait after the first failure; doubles with each further one."""
-    longest_s: float
+    backoff: Backoff
     advice: str
     """One line for the operator."""
 
 
 RULES: Final[Mapping[ConnectKind, Rule]] = {
     # Interference or a lost packet: bleak-retry-connector retries after 0.25 to 1 s. We rather let others go first.
-    ConnectKind.TRANSIENT: Rule(2, 60, "Nothing to do. If it stays: less interference, a USB extension cable, closer."),
+    ConnectKind.TRANSIENT: Rule(
+        Backoff(2, 60), "Nothing to do. If it stays: less interference, a USB extension cable, closer."
+    ),
     # It costs CONNECT_S during which nobody else connects, so it is not repeated at once.
-    ConnectKind.TIMEOUT: Rule(15, 300, "Nothing to do: it is out of range or held by a phone. If it stays, go closer."),
+    ConnectKind.TIMEOUT: Rule(
+        Backoff(15, 300), "Nothing to do: it is out of range or held by a phone. If it stays, go closer."
+    ),
     # BlueZ has no such device any more: it must be seen again first, which takes one scan cycle of 15 s at most.
-    ConnectKind.GONE: Rule(5, 120, "Nothing to do: it is connected when it is seen again. If it stays, go closer."),
+    ConnectKind.GONE: Rule(
+        Backoff(5, 120), "Nothing to do: it is connected when it is seen again. If it stays, go closer."
+    ),
     # bleak's clean-up has cancelled the pending attempt (Device1.Disconnect); BlueZ needs a moment to notice.
     ConnectKind.BUSY: Rule(
-        5, 120, "Close other Bluetooth programs on this hub, and the phone's app, for this recorder."
+        Backoff(5, 120), "Close other Bluetooth programs on this hub, and the phone's app, for this recorder."
     ),
     # Controllers free a slot seconds late: 4 s is bleak-retry-connector's figure.
-    ConnectKind.NO_SLOTS: Rule(4, 60, "Lower radio.max_links, or add a Bluetooth adapter."),
+    ConnectKind.NO_SLOTS: Rule(Backoff(4, 60), "Lower radio.max_links, or add a Bluetooth adapter."),
     # Nothing changes until someone acts, so hardly ever.
     ConnectKind.AUTHENTICATION: Rule(
-        300, 3600, "Forget the recorder on this hub (bluetoothctl remove ADDRESS) and pair it again."
+        Backoff(300, 3600), "Forget the recorder on this hub (bluetoothctl remove ADDRESS) and pair it again."
     ),
     # Short: an adapter that was switched on again, or a bluetoothd that restarted, should be used soon.
     ConnectKind.ADAPTER_DOWN: Rule(
-        10, 60, "Check with: bluetoothctl show; rfkill list bluetooth; systemctl status bluetooth."
+        Backoff(10, 60), "Check with: bluetoothctl show; rfkill list bluetooth; systemctl status bluetooth."
     ),
 }
 
@@ -288,10 +293,9 @@ def advise(error: BaseException) -> str:
             return RULES[classify(error)].advice
 
 
-def back_off_s(kind: ConnectKind, failures: int) -> float:
-    """Seconds to wait after ``failures`` (1 or more) failures in a row, the last of them of ``kind``."""
-    rule = RULES[kind]
-    return min(rule.longest_s, rule.back_off_s * 2.0 ** min(max(failures, 1) - 1, 32))
+def backoff_of(kind: ConnectKind) -> Backoff:
+    """The waits after failures in a row, the last of them of ``kind``."""
+    return RULES[kind].backoff
 
 
 def is_link_loss(error: BaseException) -> bool:

@@ -5,6 +5,8 @@ Seconds unless the name says otherwise. "Companion" is the vendor's mobile SDK (
 
 from typing import Final
 
+from bota_gateway.backoff import Backoff
+
 # -- scanning ---------------------------------------------------------------------------------------------------------
 
 SCAN_START_S: Final = 15.0
@@ -25,8 +27,8 @@ this is six cycles. habluetooth uses the same figure; shorter restarts scanners 
 TIMER_GRAIN_S: Final = 1e-6
 """Timers may fire a nanosecond early, and sums of times are rounded: what is left below this has passed."""
 
-SILENT_LONGEST_S: Final = 900.0
-"""A restart that brought nothing doubles the patience up to this: in a lonely place restarts would fill the log."""
+PATIENCE: Final = Backoff(SILENT_S, 900.0)
+"""A restart that brought nothing doubles the patience: in a lonely place restarts would fill the log."""
 
 RESTARTS_FIRST: Final = 2
 """Restarts of the scanner before the adapter is switched off and on, where there is evidence that there is something to
@@ -37,12 +39,10 @@ RESTARTS_AT_MOST: Final = 4
 a bluetoothd that has lost track of its own scan (BlueZ issue 807) hears nothing from the start, so that there never is
 evidence, and nothing else helps there."""
 
-POWER_AGAIN_S: Final = 3600.0
+POWER_AGAIN: Final = Backoff(3600.0, 86_400.0)
 """The adapter is switched off and on again an hour after that did not help, then after two, and so on: what was of no
-use is seldom of use soon after, and whoever else uses the adapter is disturbed each time."""
-
-POWER_AGAIN_LONGEST_S: Final = 86_400.0
-"""At most this long: once a day disturbs nobody. After a day without, the count begins anew."""
+use is seldom of use soon after, and whoever else uses the adapter is disturbed each time. Once a day disturbs nobody;
+after a day without, the count begins anew."""
 
 POWER_OFF_S: Final = 2.0
 """Between off and on. BlueZ answers when the controller is off, so this is spare time, for other programs to notice."""
@@ -63,20 +63,15 @@ after which phones change their address, so that none is counted twice."""
 BLUEZ_CALL_S: Final = 10.0
 """BlueZ answers such calls in milliseconds; powering an adapter on takes up to 5 s on slow USB controllers."""
 
-BUS_RETRY_S: Final = 1.0
-"""First wait for a system bus that is gone."""
-
-BUS_RETRY_LONGEST_S: Final = 30.0
-"""A restart of D-Bus takes seconds; without one nothing works anyway."""
+BUS_RETRY: Final = Backoff(1.0, 30.0)
+"""For a system bus that is gone. A restart of D-Bus takes seconds; without one nothing works anyway."""
 
 ADAPTERS_CHECK_S: Final = 300.0
 """Adapters are looked for when BlueZ tells of a change, and this often in case it did not."""
 
-SCAN_RETRY_S: Final = 1.0
-"""First wait after a scanner that would not start."""
-
-SCAN_RETRY_LONGEST_S: Final = 60.0
-"""An adapter that is off or gone is tried every minute: whoever plugs it in again should not wait longer."""
+SCAN_RETRY: Final = Backoff(1.0, 60.0)
+"""After a scanner that would not start. An adapter that is off or gone is tried every minute: whoever plugs it in again
+should not wait longer."""
 
 # -- sightings --------------------------------------------------------------------------------------------------------
 
@@ -182,11 +177,9 @@ ENDED_EARLY_AT_MOST: Final = 3
 """Links in a row of a paired recorder that end before it has answered anything; then the pairing is given up. A weak
 signal does that too, so not the first; but one that has lost its keys does it at every link, and nothing else helps."""
 
-REFRESH_AGAIN_S: Final = 3600.0
-"""A recorder that BlueZ was made to forget in vain has a fault of its own; an hour later it may have been updated."""
-
-REFRESH_AGAIN_LONGEST_S: Final = 86_400.0
-"""Once a day does no harm, and finds the firmware update of that day."""
+REFRESH_AGAIN: Final = Backoff(3600.0, 86_400.0)
+"""A recorder that BlueZ was made to forget in vain has a fault of its own; an hour later it may have been updated. Once
+a day does no harm, and finds the firmware update of that day."""
 
 PAIR_S: Final = 30.0
 """SMP itself gives up after 30 s (Vol 3, H 3.4)."""

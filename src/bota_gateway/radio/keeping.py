@@ -11,13 +11,7 @@ from bota_gateway.errors import AdapterError
 from bota_gateway.pulse import back_within, lasting
 from bota_gateway.radio.adapters import Adapter, discover_adapters
 from bota_gateway.radio.agent import PairingAgent
-from bota_gateway.radio.const import (
-    ADAPTERS_CHECK_S,
-    CLEANUP_S,
-    SCAN_RETRY_LONGEST_S,
-    SCAN_RETRY_S,
-    SCAN_START_S,
-)
+from bota_gateway.radio.const import ADAPTERS_CHECK_S, CLEANUP_S, SCAN_RETRY, SCAN_START_S
 from bota_gateway.radio.opening import BUMBLE, driven
 from bota_gateway.radio.scanner import ScanTrouble
 from bota_gateway.radio.tally import Count, Tally
@@ -74,7 +68,7 @@ class Keeper:
                 tasks.create_task(lasting("look for adapters", lambda: self._keep_bluez(tasks)))
 
     async def _keep_driven(self, name: str) -> None:
-        wait = SCAN_RETRY_S
+        failures = 0
         while True:
             began = asyncio.get_running_loop().time()
             was_there = False
@@ -92,12 +86,13 @@ class Keeper:
             if was_there:
                 self._tally.add(name, Count.ADAPTER_LOSSES)
             self._give_up_hope(name, error)
-            if asyncio.get_running_loop().time() - began > SCAN_RETRY_LONGEST_S:
-                wait = SCAN_RETRY_S
+            if asyncio.get_running_loop().time() - began > SCAN_RETRY.longest_s:
+                failures = 0
+            wait = SCAN_RETRY.step(failures)
+            failures += 1
             self.troubles[name] = ScanTrouble(error, asyncio.get_running_loop().time() + wait)
             log.warning("adapter_unusable", adapter=name, reason=error.message, retry_in_s=wait)
             await asyncio.sleep(wait)
-            wait = min(wait * 2, SCAN_RETRY_LONGEST_S)
 
     async def _in_use(self, adapter: Adapter) -> None:
         async with self._use(adapter):

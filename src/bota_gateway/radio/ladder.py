@@ -9,14 +9,7 @@ nobody; and switching the adapter off and on, which might, has a back-off of its
 from dataclasses import dataclass
 from enum import StrEnum
 
-from bota_gateway.radio.const import (
-    POWER_AGAIN_LONGEST_S,
-    POWER_AGAIN_S,
-    RESTARTS_AT_MOST,
-    RESTARTS_FIRST,
-    SILENT_LONGEST_S,
-    SILENT_S,
-)
+from bota_gateway.radio.const import PATIENCE, POWER_AGAIN, RESTARTS_AT_MOST, RESTARTS_FIRST
 
 
 class Rung(StrEnum):
@@ -43,8 +36,8 @@ class Ladder:
     """The rungs of one adapter."""
 
     def __init__(self) -> None:
-        self.patience = SILENT_S
-        """Seconds of scanning in silence after which to ask for the next rung."""
+        self._grown = 0
+        """How often patience grew in this silence."""
         self.climbed: Rung | None = None
         """The highest rung of this silence; None when there is none."""
         self._silences = 0
@@ -52,10 +45,15 @@ class Ladder:
         self._power_at = float("-inf")
         self._powered_in_vain = False
 
+    @property
+    def patience(self) -> float:
+        """Seconds of scanning in silence after which to ask for the next rung."""
+        return PATIENCE.step(self._grown)
+
     def heard(self) -> Rung | None:
         """Something was heard; the rung that was climbed last, if any."""
         climbed, self.climbed = self.climbed, None
-        self.patience = SILENT_S
+        self._grown = 0
         self._silences = 0
         self._powered_in_vain = False
         return climbed
@@ -80,7 +78,7 @@ class Ladder:
         if self.climbed is not Rung.TELL:
             self.climbed = rung
         if evidence is None or self.climbed is Rung.TELL:
-            self.patience = min(self.patience * 2, SILENT_LONGEST_S)
+            self._grown += 1
         return rung
 
     def _next(self, now: float, evidence: Evidence | None, *, may_power: bool) -> Rung:
@@ -93,7 +91,6 @@ class Ladder:
         return Rung.RESTART
 
     def _power_again_at(self, now: float) -> float:
-        if now - self._power_at > POWER_AGAIN_LONGEST_S:
+        if now - self._power_at > POWER_AGAIN.longest_s:
             self._power_cycles = 0
-        wait = min(POWER_AGAIN_S * 2.0 ** max(0, self._power_cycles - 1), POWER_AGAIN_LONGEST_S)
-        return self._power_at + wait
+        return self._power_at + POWER_AGAIN.step(self._power_cycles - 1)

@@ -196,7 +196,7 @@ class Radio:
         connect at a time per adapter, and its scanner is stopped meanwhile. Cancelling is safe at any point.
 
         Raises:
-            ConnectError: classified by ``kind``; `back_off_s` says how long to wait.
+            ConnectError: classified by ``kind``; `backoff_of` it says how long to wait.
             AdapterError: the adapter of this sighting is not ours, or was taken away.
         """
         loads = {name: station.taken for name, station in self._stations.items()}

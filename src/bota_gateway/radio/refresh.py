@@ -14,12 +14,7 @@ import structlog
 from bota_gateway.radio import bluez
 from bota_gateway.radio.cached import devices_of, is_kept_by_somebody
 from bota_gateway.radio.classify import BACKEND_FAILURES, describe
-from bota_gateway.radio.const import (
-    ENDED_EARLY_AT_MOST,
-    IN_PROGRESS_AT_MOST,
-    REFRESH_AGAIN_LONGEST_S,
-    REFRESH_AGAIN_S,
-)
+from bota_gateway.radio.const import ENDED_EARLY_AT_MOST, IN_PROGRESS_AT_MOST, REFRESH_AGAIN
 from bota_gateway.radio.sightings import SightingBook
 from bota_gateway.radio.station import Station
 from bota_gateway.radio.tally import Count, Tally
@@ -58,7 +53,7 @@ class Refresher:
         now = asyncio.get_running_loop().time()
         if now < not_before or not station.adapter.on_bluez or station.scanner.hci is None:
             return False
-        wait = min(REFRESH_AGAIN_S * 2.0 ** min(times, 16), REFRESH_AGAIN_LONGEST_S)
+        wait = REFRESH_AGAIN.step(times)
         self._refreshed[address] = (times + 1, now + wait)
         if not await self._remove(address, station.scanner.hci, pairing=pairing):
             return False

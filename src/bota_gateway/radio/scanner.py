@@ -26,8 +26,7 @@ from bota_gateway.radio.const import (
     PAUSE_S,
     POWER_CYCLE_S,
     RSSI_UNKNOWN,
-    SCAN_RETRY_LONGEST_S,
-    SCAN_RETRY_S,
+    SCAN_RETRY,
     SCAN_START_S,
     SCAN_STOP_S,
     SILENT_S,
@@ -391,7 +390,7 @@ class Scanner:
 
     def _note_failure(self, error: Exception) -> float:
         """Log it; returns the seconds to wait."""
-        wait = min(SCAN_RETRY_S * 2.0 ** min(self._failures, 16), SCAN_RETRY_LONGEST_S)
+        wait = SCAN_RETRY.step(self._failures)
         self._failures += 1
         self.counters.failures += 1
         self._troubled = True

@@ -17,7 +17,7 @@ from bota_gateway.radio import bluez
 from bota_gateway.radio.agent import PairingAgent
 from bota_gateway.radio.bounded import bounded
 from bota_gateway.radio.classify import BACKEND_FAILURES, describe
-from bota_gateway.radio.const import BLUEZ_CALL_S, BUS_RETRY_LONGEST_S, BUS_RETRY_S
+from bota_gateway.radio.const import BLUEZ_CALL_S, BUS_RETRY
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -55,22 +55,23 @@ class BlueZWatch:
 
     async def run(self) -> None:
         """Watch until cancelled; a bus that is gone is waited for."""
-        wait = BUS_RETRY_S
+        failures = 0
         while True:
             reason = "the system bus ended the connection"
             bus = MessageBus(bus_type=BusType.SYSTEM)
             try:
                 await bounded(self._begin(bus), limit=BLUEZ_CALL_S)
-                wait = BUS_RETRY_S
+                failures = 0
                 await bus.wait_for_disconnect()  # type: ignore[no-untyped-call]  # dbus-fast leaves it so
             except BACKEND_FAILURES as error:
                 reason = f"the system bus can't be reached: {describe(error)}"
             finally:
                 bus.disconnect()
             self._note(lives=False, reason=reason)
+            wait = BUS_RETRY.step(failures)
+            failures += 1
             log.debug("system_bus_lost", reason=reason, retry_in_s=wait)
             await asyncio.sleep(wait)
-            wait = min(wait * 2, BUS_RETRY_LONGEST_S)
 
     async def _begin(self, bus: MessageBus) -> None:
         await bus.connect()

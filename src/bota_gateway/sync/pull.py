@@ -34,7 +34,7 @@ from bota_gateway.sync.const import QUIET_S, SETTLE_S, TRANSFER_TRIES
 from bota_gateway.sync.patience import Patience
 from bota_gateway.sync.progress import LinkProgress
 from bota_gateway.sync.reasons import Why
-from bota_gateway.sync.schedule import RECORDING_BACKOFF
+from bota_gateway.sync.schedule import RECORDING_BACKOFF, wait_after
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -134,7 +134,7 @@ class Puller:
                 )
                 log.info("transfer_failed", code=code, reason=message, again="now")
             case TransferRetry.LATER:
-                retry_at = self.now() + RECORDING_BACKOFF.after(recording.attempts + 1, self.rng)
+                retry_at = self.now() + wait_after(recording.attempts + 1, RECORDING_BACKOFF, self.rng)
                 await self.spool.abandon_receiving(
                     recording.id, code=code, message=message, retry_at=retry_at, figures=figures
                 )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Final
 
+from bota_gateway.backoff import Backoff
 from bota_gateway.config import RecorderSettings, VisitSettings
 from bota_gateway.errors import (
     AdapterError,
@@ -19,27 +20,12 @@ from bota_gateway.errors import (
     PairingStalledError,
 )
 from bota_gateway.model import Membership, RecorderRecord
-from bota_gateway.radio import back_off_s
+from bota_gateway.radio import backoff_of
 from bota_gateway.sync.const import STORAGE_NEAR_FULL
 from bota_gateway.sync.reasons import NOT_SERVED, Reason
 
-
-@dataclass(frozen=True, slots=True)
-class Backoff:
-    """Waiting times after failures in a row: ``first_s``, doubled each time, never beyond ``at_most_s``."""
-
-    first_s: float
-    at_most_s: float
-
-    def after(self, failures: int, rng: Random) -> float:
-        """Seconds to wait after this many failures in a row (at least 1), jittered by a quarter either way."""
-        doublings = min(max(failures, 1) - 1, 32)
-        return float(min(self.at_most_s, self.first_s * 2**doublings) * rng.uniform(*JITTER))
-
-
 JITTER: Final = (0.75, 1.25)
 """Spreads hubs and recorders that failed together, so that they do not come back together."""
-
 
 LINK_LOST_BACKOFF: Final = Backoff(5, 600)
 """After a link that ended: usually someone walked out of range, and is heard again when back. After a pairing that
@@ -57,7 +43,7 @@ OTHER_BACKOFF: Final = Backoff(30, 1800)
 RECORDING_BACKOFF: Final = Backoff(60, 3600)
 """For a recording whose transfer failed: its recorder is visited meanwhile, others come first."""
 
-LONGEST_RECORDING_WAIT_S: Final = RECORDING_BACKOFF.at_most_s * JITTER[1]
+LONGEST_RECORDING_WAIT_S: Final = RECORDING_BACKOFF.longest_s * JITTER[1]
 
 
 CONFIRMABLE: Final = frozenset({None, Reason.TIME_UP, Reason.SPOOL_FULL})
@@ -99,25 +85,34 @@ def interval_after(findings: Findings, idle_visits: int, settings: VisitSettings
     if findings.recording_now or (findings.storage_used or 0) >= STORAGE_NEAR_FULL:
         return settings.shortest_s
     if findings.reason is None and findings.had_nothing:
-        return float(min(settings.longest_s, settings.interval_s * 2 ** min(idle_visits, 32)))
+        return Backoff(settings.interval_s, settings.longest_s).step(idle_visits)
     return settings.interval_s
 
 
 def backoff_after(error: GatewayError, failures: int, rng: Random) -> float:
     """Seconds from a failed visit to the next try, by its error and by how many failed in a row."""
+    return wait_after(failures, _backoff(error), rng)
+
+
+def wait_after(failures: int, backoff: Backoff, rng: Random) -> float:
+    """Seconds to wait after this many failures in a row (at least 1), jittered by a quarter either way."""
+    return backoff.step(failures - 1) * rng.uniform(*JITTER)
+
+
+def _backoff(error: GatewayError) -> Backoff:
     match error:
         case ConnectError():
-            return back_off_s(error.kind, failures) * rng.uniform(*JITTER)
+            return backoff_of(error.kind)
         case PairingError():
-            return back_off_s(ConnectKind.AUTHENTICATION, failures) * rng.uniform(*JITTER)
+            return backoff_of(ConnectKind.AUTHENTICATION)
         case AdapterError():
-            return ADAPTER_BACKOFF.after(failures, rng)
+            return ADAPTER_BACKOFF
         case LinkLostError() | PairingStalledError():
-            return LINK_LOST_BACKOFF.after(failures, rng)
+            return LINK_LOST_BACKOFF
         case GattError():
-            return GATT_BACKOFF.after(failures, rng)
+            return GATT_BACKOFF
         case _:
-            return OTHER_BACKOFF.after(failures, rng)
+            return OTHER_BACKOFF
 
 
 def is_served(serial: str, settings: RecorderSettings) -> Reason | None:

@@ -33,7 +33,7 @@ from bota_gateway.sync.plan import Plan, make_plan
 from bota_gateway.sync.progress import LinkProgress
 from bota_gateway.sync.pull import Puller
 from bota_gateway.sync.reasons import Reason
-from bota_gateway.sync.schedule import RECORDING_BACKOFF, Findings, is_served
+from bota_gateway.sync.schedule import RECORDING_BACKOFF, Findings, is_served, wait_after
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -269,7 +269,7 @@ class Visit:
                 log.info("confirm_unheeded", recording=row.key.file_id, tries=row.attempts + 1, next_attempt_at=at)
 
     async def _confirm_later(self, row: Recording, code: Reason, detail: str) -> float:
-        at = self._hub.now() + RECORDING_BACKOFF.after(row.attempts + 1, self._hub.rng)
+        at = self._hub.now() + wait_after(row.attempts + 1, RECORDING_BACKOFF, self._hub.rng)
         await self._hub.spool.postpone(row.id, code=code, detail=detail, next_attempt_at=at)
         return at
 

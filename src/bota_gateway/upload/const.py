@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Final
 
-from bota_gateway.cloud.breaker import Ladder
+from bota_gateway.backoff import Backoff
 
 PIECE_BYTES: Final = 1 << 20
 """Pieces of a PUT: at 1 MiB httpx reaches 0.95 of curl's speed in 12 MB of memory; larger ones only cost memory."""
@@ -58,20 +58,20 @@ LONGEST_NAP_S: Final = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """How long causes wait. Ladders double up to their cap, and never end."""
+    """How long causes wait. Back-offs double up to their cap, and never end."""
 
-    network: Ladder = field(default=Ladder(2.0, 300.0))
+    network: Backoff = field(default=Backoff(2.0, 300.0))
     """No usable answer: short cap, because the pause of the whole cloud (cloud/budget.py) is what spares it."""
-    refused: Ladder = field(default=Ladder(60.0, 3600.0))
+    refused: Backoff = field(default=Backoff(60.0, 3600.0))
     """Answers that say no without saying what would help."""
-    lost_create: Ladder = field(default=Ladder(10.0, 600.0))
+    lost_create: Backoff = field(default=Backoff(10.0, 600.0))
     """A create that is still under way shows in the list after some seconds; sooner looks would miss it."""
     repeat_create_s: float = 120.0
     """A create is not repeated sooner after the last one: servers and their proxies give up on a request after a
     minute, so what is not in the list by then is not under way any more. Several looks come before it."""
-    unresolved: Ladder = field(default=Ladder(30.0, 300.0))
+    unresolved: Backoff = field(default=Backoff(30.0, 300.0))
     """Whose it is will be known when the registrar could ask."""
-    verifying: Ladder = field(default=Ladder(2.0, 10.0))
+    verifying: Backoff = field(default=Backoff(2.0, 10.0))
     """Between repeats of a completion that is being verified ("Lost answers")."""
     verifying_looks: int = 30
     """So many repeats, about five minutes of them, before it waits longer between two."""

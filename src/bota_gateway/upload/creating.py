@@ -52,7 +52,7 @@ class Creating:
         if same is None or same.stored_at is None or same.cloud_id is None:
             other = f", listed as {same.key} before, which is {same.state}" if same else ""
             detail = f"The same bytes are on their way already{other}; it goes with them."
-            raise Postponed(Why.SAME_CAPTURE, detail, ladder=self.tools.timing.unresolved)
+            raise Postponed(Why.SAME_CAPTURE, detail, backoff=self.tools.timing.unresolved)
         log.info("recording_adopted", cloud_id=same.cloud_id)
         row = await self.tools.spool.created(recording.id, same.cloud_id)
         return await self.tools.store(row, verified=bool(same.verified))
@@ -80,8 +80,8 @@ class Creating:
         """
         before = recording.binding
         if before.membership is Membership.UNRESOLVED:
-            ladder = self.tools.timing.unresolved
-            raise Postponed(Why.UNRESOLVED, "The cloud has not said yet whose the recorder is.", ladder=ladder)
+            backoff = self.tools.timing.unresolved
+            raise Postponed(Why.UNRESOLVED, "The cloud has not said yet whose the recorder is.", backoff=backoff)
         if before.membership is Membership.STRANGER or before.device_id is None:
             raise Parked(Why.NOT_IN_PROJECT, "The recorder is not in the project.")
         now = await self._present_binding(recording, before.device_id)
@@ -156,7 +156,7 @@ class Creating:
         timing = self.tools.timing
         if outcome_unknown(error) and error.error_code not in NEVER_SENT:
             detail = f"Whether it was created is not known ({error.message}); it is looked for first."
-            raise Postponed(Why.CREATE_UNKNOWN, detail, ladder=timing.lost_create) from error
+            raise Postponed(Why.CREATE_UNKNOWN, detail, backoff=timing.lost_create) from error
         refused = error if isinstance(error, CloudRefusedError) else None
         if refused is not None and refused.status == 409:
             # Perhaps the key is in use for another body, perhaps it exists: the intent stands, and it is looked for.
@@ -164,7 +164,7 @@ class Creating:
                 raise Parked(
                     Why.CREATE_CONFLICT, "Look for it in the dashboard by its serial and start time."
                 ) from error
-            raise Postponed(Why.CREATE_CONFLICT, error.message, ladder=timing.lost_create) from error
+            raise Postponed(Why.CREATE_CONFLICT, error.message, backoff=timing.lost_create) from error
         if not asked_before:
             # Nothing was made, so nothing needs to be looked for; a new key, as servers may replay a refusal.
             recording = await self.tools.spool.back_to(recording.id, Custody.CAPTURED, reason=error.error_code)
@@ -199,7 +199,7 @@ class Creating:
         detail = f"The answer to create speaks of {made.id}, which is another recording."
         if recording.attempts >= CONFLICTS:
             raise Parked(Why.CREATE_CONFLICT, f"{detail} Look for it in the dashboard by its serial and start time.")
-        raise Postponed(Why.CREATE_CONFLICT, detail, ladder=self.tools.timing.lost_create)
+        raise Postponed(Why.CREATE_CONFLICT, detail, backoff=self.tools.timing.lost_create)
 
     async def _keys_given_up(self, recording: Recording) -> int:
         """How often an intent was void; constant from one intent to its end."""
@@ -222,7 +222,7 @@ class Creating:
         if 0 < wait <= tools.timing.repeat_create_s:  # beyond: the time of the intent was wrong, and the wait is over
             detail = "An answer to create was lost, and it is not to be found yet."
             look_again_s = min(wait, tools.timing.lost_create.step(recording.attempts))
-            raise Postponed(Why.CREATE_UNKNOWN, detail, ladder=tools.timing.lost_create, after_s=look_again_s)
+            raise Postponed(Why.CREATE_UNKNOWN, detail, backoff=tools.timing.lost_create, after_s=look_again_s)
 
     async def _last_intended_at(self, recording: Recording) -> float:
         """When the last create was about to be sent, by the server's clock: it may be under way still."""

@@ -61,7 +61,7 @@ class Putting:
         detail = (
             f"{URLS_IN_A_ROW} upload URLs were expired when used; the hub's clock is {-offset:+d} s off the cloud's."
         )
-        raise Postponed("cloud_url_expired", detail, ladder=self.tools.timing.refused)
+        raise Postponed("cloud_url_expired", detail, backoff=self.tools.timing.refused)
 
     # -- upload URLs -------------------------------------------------------------------------------------------
 
@@ -111,7 +111,7 @@ class Putting:
             case Verdict.FAILED:
                 raise FailedInCloud from error
             case Verdict.VERIFYING:
-                raise Postponed(Why.VERIFYING, f"The cloud is {seen.status}.", ladder=tools.timing.refused) from error
+                raise Postponed(Why.VERIFYING, f"The cloud is {seen.status}.", backoff=tools.timing.refused) from error
             case Verdict.WAITING | Verdict.DAMAGED:
                 detail = f"{error.message}, while the recording is {seen.status}. Report this, then retry."
                 raise Parked(Why.URL_REFUSED, detail) from error
@@ -126,8 +126,8 @@ class Putting:
         return ticket if ticket is not None and still_good(ticket, self.tools.api.clock.now()) else None
 
     def _later(self, outcome: PutOutcome) -> Postponed:
-        ladder = self.tools.timing.network
-        return Postponed(outcome.code, outcome.detail, ladder=ladder, at_least_s=outcome.retry_after_s)
+        backoff = self.tools.timing.network
+        return Postponed(outcome.code, outcome.detail, backoff=backoff, at_least_s=outcome.retry_after_s)
 
     # -- bytes -------------------------------------------------------------------------------------------------
 

@@ -8,8 +8,8 @@ from typing import Final
 
 import structlog
 
+from bota_gateway.backoff import Backoff
 from bota_gateway.cloud import BotaApi, CloudDevice
-from bota_gateway.cloud.breaker import Ladder
 from bota_gateway.cloud.const import PAGE_SIZE
 from bota_gateway.config import Settings
 from bota_gateway.errors import CloudError, CloudProtocolError, CloudRefusedError
@@ -28,7 +28,7 @@ from bota_gateway.upload.const import (
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
-FAILURES: Final = Ladder(5.0, 300.0)
+FAILURES: Final = Backoff(5.0, 300.0)
 """Waits after the cloud could not be asked; its own pause (cloud/budget.py) comes on top."""
 
 

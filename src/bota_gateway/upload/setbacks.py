@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 
-from bota_gateway.cloud.breaker import Ladder
+from bota_gateway.backoff import Backoff
 from bota_gateway.errors import CloudError, CloudRefusedError
 from bota_gateway.upload.const import Timing
 
@@ -123,20 +123,20 @@ class Setback(Exception):  # noqa: N818 - not an error: an expected end of an at
 
 
 class Postponed(Setback):
-    """It is tried again, by itself: after ``after_s`` if given, else by ``ladder``, not before ``at_least_s``."""
+    """It is tried again, by itself: after ``after_s`` if given, else by ``backoff``, not before ``at_least_s``."""
 
     def __init__(
         self,
         code: str,
         detail: str,
         *,
-        ladder: Ladder,
+        backoff: Backoff,
         after_s: float | None = None,
         at_least_s: float | None = None,
         counts: bool = True,
     ) -> None:
         super().__init__(code, detail)
-        self.ladder = ladder
+        self.backoff = backoff
         self.after_s = after_s
         self.at_least_s = at_least_s or 0.0
         """What a server asks for may be no wait at all, which must not make a refused call one of every second."""
@@ -205,6 +205,6 @@ def setback_of(error: CloudError, timing: Timing) -> Postponed:
     if isinstance(error, CloudRefusedError) and error.status < 500:
         code, words, named = error.error_code, error.message, error.retry_after_s
         if error.status in {401, 429}:  # the whole cloud pauses for these
-            return Postponed(code, words, ladder=timing.refused, after_s=named, counts=False)
-        return Postponed(code, words, ladder=timing.refused, at_least_s=named)
-    return Postponed(error.error_code, error.message, ladder=timing.network)
+            return Postponed(code, words, backoff=timing.refused, after_s=named, counts=False)
+        return Postponed(code, words, backoff=timing.refused, at_least_s=named)
+    return Postponed(error.error_code, error.message, backoff=timing.network)

@@ -145,7 +145,7 @@ class Uploader:
         except Exception:
             log.exception("upload_failed_unexpectedly", code=Why.INTERNAL.value)
             detail = "A fault of the gateway; the log has it. Report it."
-            await self._write_down(recording, Postponed(Why.INTERNAL, detail, ladder=timing.refused))
+            await self._write_down(recording, Postponed(Why.INTERNAL, detail, backoff=timing.refused))
 
     async def _write_down(self, recording: Recording, setback: Setback) -> None:
         if isinstance(setback, Parked):
@@ -155,7 +155,7 @@ class Uploader:
         if not isinstance(setback, Postponed):
             raise TypeError(type(setback))
         attempts = (await self._spool.recording(recording.id)).attempts
-        wait = max(setback.at_least_s, setback.ladder.step(attempts)) if setback.after_s is None else setback.after_s
+        wait = max(setback.at_least_s, setback.backoff.step(attempts)) if setback.after_s is None else setback.after_s
         at = self._tools.now() + wait * self._rng.uniform(1.0, 1.2)
         await self._spool.postpone(
             recording.id, code=setback.code, detail=setback.detail, next_attempt_at=at, counts=setback.counts
