@@ -81,7 +81,8 @@ def settings_md() -> str:
 def cli_md() -> str:
     """The help of every command."""
     out = [GENERATED + "# Commands", ""]
-    out += ["Exit codes: 0 done, 1 failed, 2 bad configuration or usage, 3 durability can't be kept."]
+    out += ["Exit codes: 0 done, 1 failed, 2 bad configuration or usage, 3 durability can't be kept, 130 left by"]
+    out += ["Ctrl-C. Ctrl-C or SIGTERM end `run` and `sim` with 0: they were stopped as asked."]
     for path, command in _commands(cli, ("bota-gateway",)):
         context = click.Context(command, info_name=" ".join(path), terminal_width=100, **cli.context_settings)
         out += ["", f"## {' '.join(path)}", "", "```", command.get_help(context), "```"]

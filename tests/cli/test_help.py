@@ -53,6 +53,17 @@ def test_an_unknown_command_is_a_mistake_of_usage() -> None:
     assert "No such command 'recordngs'" in told.err
 
 
+def test_who_leaves_by_ctrl_c_sees_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It exits 130, as the list of commands says and shells expect."""
+
+    def leave(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("bota_gateway.status.client.ask", leave)
+    told = run_here("status", "--socket", "none")
+    assert (told.code, told.out, told.err.strip()) == (130, "", "")
+
+
 def test_a_reader_that_has_seen_enough_is_no_error() -> None:
     """A pipe into head ends in silence."""
     piped = subprocess.run(  # noqa: S602 - a shell's pipe is the point
