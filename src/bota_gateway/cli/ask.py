@@ -217,8 +217,12 @@ def retry(
     if as_json:
         options.print_json(answer)
         return
+    left = answer["left_forgotten"]
+    if reason and not answer["retried"] and not left:
+        click.echo(printable(f"Nothing is parked for '{reason}'. What is: bota-gateway recordings --state parked"))
+        return
     click.echo(f"{answer['retried']} brought back to work.")
-    if left := answer["left_forgotten"]:
+    if left:
         click.echo(f"{left} forgotten by hand left alone: name each one that is wanted after all.")
 
 
