@@ -322,15 +322,6 @@ def test_candidates_are_told_from_the_rest(
     assert answer is candidate
 
 
-@pytest.mark.parametrize(
-    ("name", "model"),
-    [("Bota-Pin4G-1", "pin_4g"), ("Bota_notepin_x", "pin"), ("Bota-Note-7", "note"), ("Bota", "pin")],
-)
-def test_the_model_is_guessed_from_the_name(name: str, model: str) -> None:
-    """The mark "Pin" is looked for before "Note"."""
-    assert advertising.model_from_name(name) == model
-
-
 @pytest.mark.parametrize(("value", "state"), [(b"", 0), (b"\x02", 2), (b"\x03x", 3), (b"\x09", 0)])
 def test_an_unknown_pairing_state_is_unpaired(value: bytes, state: int) -> None:
     """So is an empty one."""

@@ -97,12 +97,3 @@ def encode_advertising(mac: str, extra: bytes = b"") -> bytes:
 def encode_legacy_advertising(device_type: int, major: int, minor: int, pairing_state: int) -> bytes:
     """The legacy format, in its shortest form."""
     return bytes((device_type, major, minor, pairing_state))
-
-
-def model_from_name(name: str) -> Model:
-    """A guess from the advertised name, for display. "Pin" is looked for first: names such as Bota_notepin_x exist."""
-    if any(mark in name for mark in ("Pin4G", "pin4g", "pin_4g")):
-        return "pin_4g"
-    if "Pin" in name or "pin" in name:
-        return "pin"
-    return "note" if "Note" in name or "note" in name else "pin"

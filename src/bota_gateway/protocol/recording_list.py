@@ -11,7 +11,6 @@ from bota_gateway.protocol.errors import require
 from bota_gateway.protocol.packets import RECORDING_ID_BYTES
 
 ENTRY_BYTES: Final = 24
-FILE_ID_BYTES: Final = 4
 ENCRYPTED_AT_REST: Final = 0x01
 COUNT_SATURATED: Final = 0xFF
 """A count byte of 255 may stand for more; what firmware does above is unknown."""

@@ -26,7 +26,6 @@ class Transfer:
     """Of the characteristic that notifies."""
     options: RecorderOptions = field(repr=False)
     faults: Faults = field(repr=False)
-    packets_sent: int = 0
     bytes_sent: int = 0
     """Payload bytes; what faults add or take counts as it was sent."""
     sent_all: bool = False
@@ -111,7 +110,6 @@ class Transfer:
         return lambda index, payload: packets.encode_encrypted_data(index, payload + tag)
 
     def _send(self, *some: bytes) -> None:
-        self.packets_sent += len(some)
         for packet in some:
             self.peer.notify(self.handle, packet)
 
