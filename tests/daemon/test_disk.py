@@ -167,3 +167,35 @@ async def test_a_slow_disk_slows_and_breaks_nothing(tmp_path: Path, monkeypatch:
         world.assert_stored_once()
         assert sorted(pin.seen.starts) == ["00000001", "00000002"]
         assert events(world, "transfer_failed") == []
+
+
+async def test_a_visit_that_there_is_no_room_to_note_ends_no_other(tmp_path: Path) -> None:
+    """Its recorder is put off in memory; a long transfer from another goes on, and both end well, each in one try."""
+    async with World.open(tmp_path) as world:
+        long = await world.recorder(SERIAL, speech(1, size=2_000_000))
+        short = await world.recorder("PIN0000002", speech(2))
+        async with world.gateway(visits={"interval_s": 20}) as running:
+            with failing(running.gateway.spool, {Step.SCHEDULE_VISIT}, sqlite3.SQLITE_FULL) as failed:
+                await running.all_in(Custody.CONFIRMED, count=2)
+                assert failed
+                connections = short.seen.connections
+                await asyncio.sleep(60)
+                assert 1 <= short.seen.connections - connections <= 60 / 20
+            assert (len(long.seen.starts), len(short.seen.starts)) == (1, 1)
+        assert not events(world, "part_failed")
+
+
+async def test_a_disk_without_room_for_any_note_stops_pulling_and_no_part(tmp_path: Path) -> None:
+    """Visits come to nothing, at their interval; as soon as there is room, what is new is fetched."""
+    async with World.open(tmp_path) as world:
+        pin = await world.recorder(SERIAL, speech(1))
+        async with world.gateway(visits={"interval_s": 60}) as running:
+            await running.all_in(Custody.CONFIRMED)
+            with failing(running.gateway.spool, code=sqlite3.SQLITE_FULL):
+                connections = pin.seen.connections
+                world.add(pin, speech(2))
+                await asyncio.sleep(120)
+                assert 1 <= pin.seen.connections - connections <= 1 + 120 / 60
+                assert pin.acknowledged == ["00000001"]
+            await running.all_in(Custody.CONFIRMED, count=2)
+        assert not events(world, "part_failed")

@@ -6,12 +6,13 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from random import Random
+from typing import Any
 
 import structlog
 from structlog.contextvars import bound_contextvars
 
 from bota_gateway.config import Settings
-from bota_gateway.errors import GatewayError, RadioError, SpoolCorruptError, SpoolWriteError
+from bota_gateway.errors import GatewayError, RadioError, SpoolCorruptError, SpoolFullError, SpoolWriteError
 from bota_gateway.model import Custody, RecorderRecord, WallClock
 from bota_gateway.pulse import back_within, watched
 from bota_gateway.radio import PRESENT_S, Radio, Sighting
@@ -38,6 +39,8 @@ class _Presence:
     """As before: tries in a row that did not even bring a serial."""
     error: GatewayError | None = None
     """As before: how the last one failed."""
+    unnoted_until: float = 0.0
+    """For a known recorder: when it may be visited again, where the spool had no room to note that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +211,7 @@ class Rounds:
             visits=self._settings.visits,
             recorders=self._settings.recorders,
         )
-        return _Candidate(sighting, record, wait)
+        return _Candidate(sighting, record, max(wait, presence.unnoted_until - clock))
 
     def _now_for(self, record: RecorderRecord) -> float:
         """The wall clock by which its next visit was planned: one that was set since makes no wait longer or shorter.
@@ -298,9 +301,10 @@ class Rounds:
             is_idle = findings.reason is None and findings.had_nothing
             self._idle_visits[serial] = self._idle_visits[serial] + 1 if is_idle else 0
             delay = interval_after(findings, self._idle_visits[serial], settings)
-            await self._hub.spool.schedule_visit(
+            await self._schedule(
+                progress.address,
                 serial,
-                next_visit_at=self._plan_visit(serial, delay),
+                delay,
                 waiting_for=findings.reason,
                 waiting_detail=visit.left.detail if visit.left else None,
                 visited=True,
@@ -332,9 +336,10 @@ class Rounds:
             self._put_off(progress.address, delay)
         else:
             delay = backoff_after(error, record.attempts + 1, hub.rng)
-            await hub.spool.schedule_visit(
+            await self._schedule(
+                progress.address,
                 record.serial,
-                next_visit_at=self._plan_visit(record.serial, delay),
+                delay,
                 waiting_for=error.error_code,
                 waiting_detail=error.message,
                 failed=True,
@@ -357,6 +362,15 @@ class Rounds:
         """Whether this visit is the first one after some that failed."""
         presence = self._present.get(progress.address)
         return visit.follows_failure or (presence is not None and presence.failures > 0)
+
+    async def _schedule(self, address: str, serial: str, delay: float, **noted: Any) -> None:
+        """Note when the next visit is; a disk without room for that puts this recorder off, and ends no other's visit."""
+        at = self._plan_visit(serial, delay)
+        try:
+            await self._hub.spool.schedule_visit(serial, next_visit_at=at, **noted)
+        except SpoolFullError:  # which the spool has told
+            wait = max(delay, self._settings.visits.interval_s)
+            self._present[address].unnoted_until = asyncio.get_running_loop().time() + wait
 
     def _plan_visit(self, serial: str, delay: float) -> float:
         """Unix time of the next visit."""
