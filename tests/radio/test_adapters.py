@@ -1,3 +1,4 @@
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -6,7 +7,7 @@ from structlog.testing import capture_logs
 from bota_gateway.config import RadioSettings
 from bota_gateway.errors import AdapterError
 from bota_gateway.radio import discover_adapters
-from bota_gateway.radio.adapters import KnownAdapter, choose, read_adapters
+from bota_gateway.radio.adapters import Adapter, KnownAdapter, ask_bluez, choose, find_again, read_adapters
 
 ONBOARD = KnownAdapter("hci0", "DC:A6:32:00:00:01", powered=True, central=True)
 DONGLE = KnownAdapter("hci1", "00:1A:7D:00:00:02", powered=False, central=True)
@@ -67,3 +68,25 @@ async def test_a_hub_without_a_system_bus_gets_a_clear_error(tmp_path: Path, mon
     with pytest.raises(AdapterError, match="system bus") as caught:
         await discover_adapters(RadioSettings())
     assert "systemctl status" in caught.value.next_step
+
+
+@pytest.mark.parametrize("said", [b"", b"\xff" * 64])
+async def test_a_bus_that_breaks_off_or_talks_rubbish_is_no_bus(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: bytes
+) -> None:
+    """With its reason in words; whoever looks for an adapter that is in use goes on with what is known of it."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        assert (await reader.readline()).startswith(b"\0AUTH EXTERNAL")
+        writer.write(b"OK 1234deadbeef1234deadbeef1234dead\r\n")
+        assert await reader.readline() == b"BEGIN\r\n"
+        await reader.read(1)
+        writer.write(said)
+        writer.close()
+
+    monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", f"unix:path={tmp_path / 'bus'}")
+    async with await asyncio.start_unix_server(serve, tmp_path / "bus"):
+        with pytest.raises(AdapterError, match="can't be reached: [^.]+") as caught:
+            await ask_bluez()
+        assert caught.value.error_code == "radio_no_bus"
+        assert await find_again(Adapter("hci0", ONBOARD.address), "hci0") == "hci0"

@@ -7,13 +7,13 @@ from typing import Any, Final
 import structlog
 from bleak.backends.client import BaseBleakClient
 from bleak.backends.scanner import BaseBleakScanner
-from dbus_fast import AuthError, BusType, Message, MessageType, unpack_variants
+from dbus_fast import BusType, Message, MessageType, unpack_variants
 from dbus_fast.aio import MessageBus
 
 from bota_gateway.config import RadioSettings
 from bota_gateway.errors import AdapterError
 from bota_gateway.radio.bounded import bounded
-from bota_gateway.radio.classify import PERMISSION_ADVICE
+from bota_gateway.radio.classify import BACKEND_FAILURES, PERMISSION_ADVICE, describe
 from bota_gateway.radio.const import SCAN_START_S
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -140,9 +140,9 @@ async def ask_bluez() -> list[KnownAdapter]:
         reply = await bounded(_managed_objects(), limit=SCAN_START_S)
     except TimeoutError:
         raise AdapterError("BlueZ does not answer.", code="radio_no_bluez", remedy=_NO_DAEMON_REMEDY) from None
-    except (OSError, EOFError, AuthError) as error:
+    except BACKEND_FAILURES as error:
         raise AdapterError(
-            f"The system bus can't be reached: {error}.", code="radio_no_bus", remedy=_NO_BUS_REMEDY
+            f"The system bus can't be reached: {describe(error)}.", code="radio_no_bus", remedy=_NO_BUS_REMEDY
         ) from error
     if reply is not None and reply.error_name == _ACCESS_DENIED:
         raise AdapterError(
