@@ -86,7 +86,7 @@ async def test_a_bus_that_breaks_off_or_talks_rubbish_is_no_bus(
 
     monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", f"unix:path={tmp_path / 'bus'}")
     async with await asyncio.start_unix_server(serve, tmp_path / "bus"):
-        with pytest.raises(AdapterError, match="can't be reached: [^.]+") as caught:
+        with pytest.raises(AdapterError, match=r"can't be reached: [^.]+") as caught:
             await ask_bluez()
         assert caught.value.error_code == "radio_no_bus"
         assert await find_again(Adapter("hci0", ONBOARD.address), "hci0") == "hci0"

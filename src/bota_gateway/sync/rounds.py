@@ -364,7 +364,7 @@ class Rounds:
         return visit.follows_failure or (presence is not None and presence.failures > 0)
 
     async def _schedule(self, address: str, serial: str, delay: float, **noted: Any) -> None:
-        """Note when the next visit is; a disk without room for that puts this recorder off, and ends no other's visit."""
+        """Note when the next visit is; a disk without room for that puts this recorder off, and ends no other visit."""
         at = self._plan_visit(serial, delay)
         try:
             await self._hub.spool.schedule_visit(serial, next_visit_at=at, **noted)
