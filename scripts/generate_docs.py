@@ -13,7 +13,7 @@ import types
 import typing
 from collections.abc import Callable, Iterator
 from enum import Enum
-from itertools import groupby
+from itertools import groupby, product
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
@@ -350,11 +350,11 @@ def _codes() -> Iterator[tuple[str, str, str]]:
         for node in ast.walk(module):
             if isinstance(node, ast.ClassDef) and any(ast.unparse(base) == "StrEnum" for base in node.bases):
                 yield from _codes_of_enum(node)
-    for module in modules:
+    for by_class, module in product((False, True), modules):
         said = _said(module)
         for node in ast.walk(module):
             if isinstance(node, ast.Call):
-                yield from _code_of_call(node, said)
+                yield from _code_of_call(node, said, by_class=by_class)
     yield from _codes_of_tables()
 
 
@@ -389,14 +389,18 @@ def _said(module: ast.Module) -> dict[ast.expr, ast.expr]:
     return found
 
 
-def _code_of_call(node: ast.Call, said: dict[ast.expr, ast.expr]) -> Iterator[tuple[str, str, str]]:
-    """``SomeError(message, code="...", remedy="...")``, and the receiver's ``self._fail("...", message, retry)``."""
+def _code_of_call(node: ast.Call, said: dict[ast.expr, ast.expr], *, by_class: bool) -> Iterator[tuple[str, str, str]]:
+    """``SomeError(message, code="...", remedy="...")``, and the receiver's ``self._fail("...", message, retry)``.
+
+    ``by_class``: the remedy of its class, for codes that stand nowhere with one of their own.
+    """
     words = {word.arg: word.value for word in node.keywords}
     name = ast.unparse(node.func).rpartition(".")[2]
     match words.get("code"), node.args:
         case ast.Constant(value=str(code)), _:
             message = node.args[0] if node.args else words.get("detail", words.get("message"))
-            remedy = _template(words.get("remedy")) or getattr(getattr(errors, name, None), "remedy", "")
+            of_class = getattr(getattr(errors, name, None), "remedy", "")
+            remedy = of_class if by_class else _template(words.get("remedy"))
             yield code, _template(said.get(message, message) if message else None), remedy
         case _, [ast.Constant(value=str(code)), message, *rest] if name == "_fail":
             retry = rest[0] if rest else None

@@ -40,7 +40,7 @@ from typing import ClassVar
 
 
 class GatewayError(Exception):
-    """What happened, to what, and what to do next."""
+    """A fault that has no code of its own. Every error says what happened, to what, and what to do next."""
 
     code: ClassVar[str] = "gateway_error"
     remedy: ClassVar[str] = "Report this with the log lines around it."

@@ -318,8 +318,11 @@ class BatchReceiver:
         self._flowing = False
         if isinstance(packet, Eof):
             if packet.crc32 != self._crc32:
-                detail = f"the recorder says CRC 0x{packet.crc32:08x}, the {self.received_bytes} bytes that came have"
-                self._fail("transfer_crc_mismatch", f"{detail} 0x{self._crc32:08x}", "now")
+                message = (
+                    f"the checksum differs: the recorder says 0x{packet.crc32:08x}, "
+                    f"the {self.received_bytes} bytes that came have 0x{self._crc32:08x}"
+                )
+                self._fail("transfer_crc_mismatch", message, "now")
                 return
         elif 0 < (packet.seq - self._index) & 0xFFFF < _HALF_THE_COUNTER:
             # This packet counts the chunks sent, and nothing else would show that the last ones are missing.
@@ -411,8 +414,9 @@ class BatchReceiver:
 
     def _fail_gap(self, seq: int) -> None:
         self.gaps += 1
-        came = f"packet {seq} came where {self._index & 0xFFFF} was due"
-        self._fail("transfer_gap", f"{came}, after {self._index} packets", "now")
+        due = self._index & 0xFFFF
+        message = f"packets are missing: number {seq} came where {due} was due, after {self._index} in all"
+        self._fail("transfer_gap", message, "now")
 
     def _fail_packet(self, what: str) -> None:
         self._fail("transfer_packet_invalid", f"packet {self.packets} can't be followed: {what}", "later")
