@@ -15,6 +15,7 @@ from bota_gateway.sim.options import RecorderOptions
 from bota_gateway.status import client
 from bota_gateway.status.server import StatusServer
 from support.commands import run_beside, run_here, run_process, start_process
+from support.doctoring import answering
 from support.nasty import NASTY, spoilt
 from support.world import ADAPTER, Running, World, speech
 
@@ -46,6 +47,7 @@ async def running(world: World) -> AsyncIterator[Running]:
             states = {row.key.file_id: row for row in await spool.recordings()}
             waits = {one.serial: one.waiting_for for one in await spool.recorders()}
             done = [number for number, row in states.items() if row.state is Custody.CONFIRMED]
+            transfers = await spool.transfers(0, at_most=9)
             return (
                 len(done) == 1
                 and any(row.next_attempt_at for row in states.values())
@@ -53,6 +55,7 @@ async def running(world: World) -> AsyncIterator[Running]:
                 and waits.get(STRANGER) == "recorder_stranger"
                 and waits.get(LOW) == "recorder_low_battery"
                 and not started.gateway.links
+                and all("rssi_end" in line.detail for _, line in transfers)
             )
 
         await started.until(settled)
@@ -161,6 +164,8 @@ async def test_the_timeline_tells_every_step(running: Running) -> None:
     assert [steps[0], steps[-1]] == ["listed", "deletion seen"]
     assert {"captured", "acknowledged", "created", "put", "stored", "confirm intended"} <= set(steps)
     assert not re.search(r"_at=\d+\.", told.out), "times are told as people read them"
+    (captured,) = [line for line in told.lines if "captured" in line[23:46]]
+    assert {"rssi=-60", "rssi_end=-60"} <= set(captured.split()), "the signal before and after the transfer"
 
 
 async def test_the_timeline_of_what_waits_says_why_and_when(running: Running) -> None:
@@ -177,11 +182,33 @@ async def test_stats_say_how_transfers_went(running: Running) -> None:
     rows = {line.split()[0]: line.split() for line in told.lines}
     assert set(rows) == {"adapter", ADAPTER, "recorder", BOUND, UNBOUND}
     assert rows[ADAPTER][1:4] == ["3", "0", "%"]
+    assert rows["adapter"][-2:] == ["dBm", "after"]
+    assert rows[ADAPTER][-2:] == ["-60", "-60"]
     answer = (await running.ask("stats", "--since", "2h", "--json")).json
     (one,) = answer["adapters"]
     assert (one["transfers"], one["failed"], one["gaps_per_mb"], one["bytes"]) == (3, 0, 0, 24_400)
+    assert (one["rssi"], one["rssi_end"]) == (-60, -60)
     assert {one["recorder"]: one["transfers"] for one in answer["recorders"]} == {BOUND: 2, UNBOUND: 1}
     assert (await running.ask("stats", "--since", "yesterday")).code == 2
+
+
+async def test_stats_fit_80_columns_with_an_adapters_address(tmp_path: Path) -> None:
+    """The widest figures that a hub has, on BlueZ, where adapters go by their address."""
+    one: dict[str, Any] = {
+        "transfers": 12_345,
+        "failed": 12_345,
+        "failed_share": 1.0,
+        "bytes": 1.01e9,
+        "bytes_per_s": 61_000,
+    }
+    one |= {"gaps_per_mb": 1234.56, "rssi": -101, "rssi_end": -102, "reason": "transfer_gap", "reason_times": 12_345}
+    answer = {"adapters": [one | {"adapter": "DC:A6:32:00:00:01"}], "recorders": [one | {"recorder": "BOTAPIN001"}]}
+    socket = tmp_path / "status.sock"
+    async with answering(socket, {"stats": answer}):
+        told = await run_beside("stats", "--socket", socket, terminal=True)
+    plain = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in told.lines]
+    assert max(map(len, plain)) <= WIDTH
+    assert plain[1].split()[-2:] == ["-101", "-102"]
 
 
 async def test_nothing_yet_is_said(world: World) -> None:

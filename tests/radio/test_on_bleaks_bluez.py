@@ -92,6 +92,25 @@ async def test_a_recorder_is_sighted_connected_and_let_go(bluez: FakeBlueZ) -> N
         await until(bluez, "StartDiscovery", 2)
 
 
+async def test_a_signal_of_before_a_link_is_not_taken_for_one_after_it(
+    bluez: FakeBlueZ, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where another program's discovery keeps the strength alive, bleak hands it on with what ends the link."""
+    monkeypatch.setattr("bota_gateway.radio.sightings.STALE_S", 3600.0)  # so that no slow machine is too late for it
+    async with radio_at_work() as radio:
+        sighting = await sight(radio, bluez)
+        path = sighting.device.details["path"]
+        async with radio.connect(sighting) as link:
+            await until(bluez, "StartDiscovery", 2)
+        asked = asyncio.create_task(radio.heard_again(link.adapter, link.address))
+        bluez.change(path, DEVICE, ServicesResolved=Variant("b", False))
+        while ONE not in radio.sightings:
+            await radio.wait_for_change(radio.revision)
+        assert radio.sightings[ONE].rssi == sighting.rssi, "it is that of before the link"
+        assert not asked.done()
+        asked.cancel()
+
+
 @pytest.mark.parametrize(
     ("refusal", "kind"),
     [

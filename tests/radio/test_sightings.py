@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bota_gateway.protocol.uuids import CONTROL_SERVICE, MANUFACTURER_ID
-from bota_gateway.radio.const import ADDRESSES_KEPT, FORGET_S, PRESENT_S, RSSI_UNKNOWN, STRONGER_DB
+from bota_gateway.radio.const import ADDRESSES_KEPT, FORGET_S, PRESENT_S, RSSI_UNKNOWN, STALE_S, STRONGER_DB
 from bota_gateway.radio.sightings import SightingBook
 from support.fake_bleak import packet
 from support.virtual_time import VirtualTimeLoop, virtual_time
@@ -235,3 +235,46 @@ def test_memory_does_not_follow_the_number_of_advertisers(crowd: list[tuple[int,
 
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
         runner.run(play())
+
+
+@virtual_time
+async def test_how_a_recorder_is_heard_after_a_link_is_what_that_adapter_hears_first() -> None:
+    """Not what another adapter hears, nor of another address, nor what a call without a signal or a later one says."""
+    pages = book()
+    hear(pages, rssi=-60)
+    with pages.holding(ONE):
+        pages.connected(ONE)
+    asked = asyncio.create_task(pages.heard_again("hci0", ONE))
+    await asyncio.sleep(STALE_S)
+    hear(pages, adapter="hci1", rssi=-50)
+    hear(pages, TWO, rssi=-51)
+    hear(pages, rssi=RSSI_UNKNOWN)
+    await asyncio.sleep(20)
+    assert not asked.done()
+    hear(pages, rssi=-77)
+    hear(pages, rssi=-52)
+    assert await asked == -77
+
+
+@virtual_time
+async def test_what_is_told_with_the_end_of_a_link_is_not_heard_after_it() -> None:
+    """The signal strength that comes with it may be that of before the link."""
+    pages = book()
+    asked = asyncio.create_task(pages.heard_again("hci0", ONE))
+    await asyncio.sleep(STALE_S / 2)
+    hear(pages, rssi=-60)
+    await asyncio.sleep(STALE_S / 2)
+    hear(pages, rssi=-77)
+    assert await asked == -77
+
+
+@virtual_time
+async def test_a_recorder_that_is_linked_again_was_not_heard_in_between() -> None:
+    """What is heard after that link is another link's story."""
+    pages = book()
+    asked = asyncio.create_task(pages.heard_again("hci0", ONE))
+    await asyncio.sleep(STALE_S)
+    with pages.holding(ONE):
+        pages.connected(ONE)
+    hear(pages, rssi=-77)
+    assert await asked is None

@@ -55,3 +55,48 @@ async def test_the_timelines_of_years_are_not_read_for_it(spool: Spool) -> None:
     spool._db.read = noted  # type: ignore[method-assign, assignment]  # to see the statement
     await spool.transfers(0, at_most=10)
     assert "USING INDEX timeline_of_transfers (at>?)" in statements[0]
+
+
+async def test_what_is_heard_after_a_link_goes_to_its_transfers_alone(spool: Spool, clock: TurnableClock) -> None:
+    """To the one that failed and the one that did not; not to an earlier one, nor to other lines of the timeline."""
+    first, second = await meet(spool, entry(1), entry(2))
+    earlier: list[int] = []
+    ends: list[int] = []
+    for of in (earlier, ends):
+        await spool.begin_receiving(first.id)
+        await spool.abandon_receiving(
+            first.id, code="transfer_gap", message="-", retry_at=None, figures=FIGURES, ends=of
+        )
+        clock.now += 1
+    await pull(spool, first, noise(100), figures=FIGURES, ends=ends)
+    await spool.begin_receiving(second.id)
+    await spool.park(second.id, code="transfer_sha_mismatch", detail="-", figures=FIGURES, ends=ends)
+    before = [await spool.timeline(row.id) for row in (first, second)]
+    await spool.note_signal(ends, -80)
+    after = [await spool.timeline(row.id) for row in (first, second)]
+    changed = [
+        (now.happened, {**now.detail} == {**then.detail, "rssi_end": -80})
+        for was, lines in zip(before, after, strict=True)
+        for then, now in zip(was, lines, strict=True)
+        if now != then
+    ]
+    assert changed == [("receiving_abandoned", True), ("captured", True), ("parked", True)]
+    ended = [line.detail.get("rssi_end") for _, line in await spool.transfers(0, at_most=10)]
+    assert ended == [-80, -80, -80, None]
+
+
+async def test_a_line_that_is_gone_or_damaged_gets_no_figure(spool: Spool) -> None:
+    """Its recording may have been forgotten meanwhile; the others get theirs, and the spool stays well."""
+    ends: list[int] = []
+    for row in await meet(spool, entry(1), entry(2), entry(3)):
+        await pull(spool, row, noise(100, row.id), figures=FIGURES, ends=ends)
+    gone, damaged, whole = ends
+    await spool._db._db.execute_fetchall("DELETE FROM timeline WHERE id = ?", (gone,))
+    await spool._db._db.execute_fetchall("UPDATE timeline SET detail = '{' WHERE id = ?", (damaged,))
+    await spool._db._db.commit()
+    await spool.note_signal([*ends, 12_345], -80)
+    details = {row["id"]: row["detail"] for row in await spool._db.read("SELECT id, detail FROM timeline")}
+    assert details[damaged] == "{"
+    assert '"rssi_end":-80' in details[whole]
+    assert sum("rssi_end" in detail for detail in details.values()) == 1
+    assert spool.health.healthy

@@ -85,7 +85,17 @@ async def test_only_failures_have_no_rate(spool: Spool, clock: TurnableClock) ->
     await spool.begin_receiving(row.id)
     await spool.abandon_receiving(row.id, code="x", message="-", retry_at=None, figures={"adapter": "hci0"})
     (one,) = (await stats(spool, clock, DAY))["adapters"]
-    assert (one["failed_share"], one["bytes_per_s"], one["gaps_per_mb"], one["rssi"]) == (1, None, None, None)
+    assert (one["failed_share"], one["bytes_per_s"], one["gaps_per_mb"]) == (1, None, None)
+    assert (one["rssi"], one["rssi_end"]) == (None, None)
+
+
+async def test_the_signal_after_transfers_stands_beside_that_before(spool: Spool, clock: TurnableClock) -> None:
+    """Of those that were heard again; a link that wanders off shows in the two."""
+    for number, heard in enumerate(({"rssi_end": -90}, {}, {"rssi_end": -80}, {"rssi_end": -70}), start=1):
+        await transfer(spool, "A1", number, GOOD | heard)
+    told = await stats(spool, clock, DAY)
+    for (one,) in (told["adapters"], told["recorders"]):
+        assert (one["rssi"], one["rssi_end"]) == (-55, -80)
 
 
 async def test_an_adapter_is_known_by_its_address(spool: Spool, clock: TurnableClock) -> None:

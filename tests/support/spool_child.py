@@ -126,7 +126,9 @@ async def scenario(directory: Path, probe: Probe) -> None:
         await spool.schedule_visit(SERIAL, next_visit_at=clock.now + 300, visited=True)
         await spool.begin_receiving(first.id)
         await spool.store_audio(first.id, noise(AUDIO_ROW_BYTES + 1))
-        await spool.abandon_receiving(first.id, code="transfer_gap", message="-", retry_at=None)
+        ends: list[int] = []
+        await spool.abandon_receiving(first.id, code="transfer_gap", message="-", retry_at=None, ends=ends)
+        await spool.note_signal(ends, -71)
         first = await pull(spool, first, noise(2 * AUDIO_ROW_BYTES + 9), chunk=100_000)
         await spool.acknowledged(first.id)
         await spool.postpone(first.id, code="cloud_unreachable", detail="-", next_attempt_at=clock.now + 9)

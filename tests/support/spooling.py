@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from bota_gateway.config import SpoolSettings
 from bota_gateway.model import Binding, Custody, ListedRecording, Membership, Recording
@@ -84,14 +85,15 @@ async def meet(spool: Spool, *listed: ListedRecording, serial: str = SERIAL) -> 
 
 
 async def pull(
-    spool: Spool, row: Recording, data: bytes, *, binding: Binding = BOUND, chunk: int = 60_000
+    spool: Spool, row: Recording, data: bytes, *, binding: Binding = BOUND, chunk: int = 60_000, **more: Any
 ) -> Recording:
-    """Receive and capture a listed recording."""
+    """Receive and capture a listed recording; ``more`` is of the capture."""
     await spool.begin_receiving(row.id)
     for start in range(0, len(data), chunk):
         await spool.store_audio(row.id, data[start : start + chunk])
+    told = {"figures": {"packets": 7}} | more
     return await spool.capture(
-        row.id, size_bytes=len(data), sha256=sha256(data), device_sha256=None, binding=binding, figures={"packets": 7}
+        row.id, size_bytes=len(data), sha256=sha256(data), device_sha256=None, binding=binding, **told
     )
 
 

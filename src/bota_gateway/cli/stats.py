@@ -29,7 +29,8 @@ def stats(
     """Say how transfers over Bluetooth went, per adapter and per recorder, those that failed most first.
 
     An adapter that fails more than others with the same recorders, or has gaps, wants a better place or antenna; a
-    recorder that fails wherever it is heard well wants a look itself. The reasons are in docs/errors.md.
+    recorder that fails wherever it is heard well wants a look itself. The signal, a median, is that before connecting
+    ("dBm") and when the same adapter first heard the recorder again ("after"). The reasons are in docs/errors.md.
     """
     path = options.socket_of(config_path, socket_path)
     options.shown(lambda: _show(client.ask(path, "stats", since_s=since_s), as_json), every_s)
@@ -43,7 +44,7 @@ def _show(answer: dict[str, Any], as_json: bool) -> None:
         click.echo("No transfer in this time.")
     for name in ("adapter", "recorder"):
         if rows := answer[f"{name}s"]:
-            headings = (name, ">transfers", ">failed", ">received", ">median", ">gaps/MB", ">dBm")
+            headings = (name, ">transfers", ">failed", ">received", ">median", ">gaps/MB", ">dBm", ">after")
             layout.table(headings, [_row(name, one) for one in rows], [_note(one) for one in rows])
 
 
@@ -55,8 +56,13 @@ def _row(name: str, one: dict[str, Any]) -> tuple[str, ...]:
         size(one["bytes"]),
         rate(one["bytes_per_s"]),
         MISSING if one["gaps_per_mb"] is None else f"{one['gaps_per_mb']:.2f}",
-        MISSING if one["rssi"] is None else f"{one['rssi']:.0f}",
+        _signal(one["rssi"]),
+        _signal(one["rssi_end"]),
     )
+
+
+def _signal(dbm: float | None) -> str:
+    return MISSING if dbm is None else f"{dbm:.0f}"
 
 
 def _note(one: dict[str, Any]) -> str:

@@ -105,6 +105,13 @@ RSSI_UNKNOWN: Final = -127
 """bleak's value on BlueZ for "not measured" (Bluetooth Core 5.4, Vol 4, E 7.7.65.2, has 127). BlueZ calls back for any
 change of a device's properties, even when nothing was received; such a call is no sighting."""
 
+STALE_S: Final = 1.0
+"""For this long after a link nothing counts as its recorder being heard again. BlueZ tells the end of a link in several
+property changes, and bleak calls back for each with the last signal strength that BlueZ knows. That is one of before
+the link where another program's discovery kept it: neither connecting nor disconnecting clears it, only the end of the
+last discovery does (``discovery_cleanup`` in BlueZ's src/adapter.c). The changes come within milliseconds of one
+another, and a recorder goes on advertising: what is passed over is soon followed by another."""
+
 # -- connecting -------------------------------------------------------------------------------------------------------
 
 CONNECT_S: Final = 20.0

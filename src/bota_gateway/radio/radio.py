@@ -168,6 +168,13 @@ class Radio:
         """Wait until `revision` is other than ``since``; returns it. Repeated advertisements are no change."""
         return await self._book.wait_for_change(since)
 
+    async def heard_again(self, adapter: str, address: str) -> int | None:
+        """How strongly (dBm) the adapter of a link that has just ended hears its recorder for the first time since.
+
+        Waits for that, as long as it takes; None when the recorder is connected anew meanwhile. Nothing is done for it.
+        """
+        return await self._book.heard_again(adapter, address)
+
     def choose(self, sighting: Sighting, loads: Mapping[str, int]) -> Sighting | None:
         """The recorder as the adapter hears it that should connect; None while every one that hears it is full.
 

@@ -12,7 +12,7 @@ from bleak.backends.scanner import AdvertisementData
 from bota_gateway.model import WallClock
 from bota_gateway.protocol import advertising
 from bota_gateway.protocol.uuids import BOTA_SERVICES
-from bota_gateway.radio.const import ADDRESSES_KEPT, FORGET_S, PRESENT_S, RSSI_UNKNOWN, STRONGER_DB
+from bota_gateway.radio.const import ADDRESSES_KEPT, FORGET_S, PRESENT_S, RSSI_UNKNOWN, STALE_S, STRONGER_DB
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +67,15 @@ class _Heard:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _Awaited:
+    """Somebody waits for an address to be heard again."""
+
+    since: float
+    """Loop time from which on it counts."""
+    rssi: "asyncio.Future[int | None]"
+
+
 class SightingBook:
     """Remembers who was heard, within bounds of number and age."""
 
@@ -78,6 +87,8 @@ class SightingBook:
         self._held: set[str] = set()
         """Addresses that a link is made to, or held to."""
         self._connected: set[str] = set()
+        self._awaited: dict[tuple[str, str], _Awaited] = {}
+        """By adapter and address."""
         self._changed = asyncio.Event()
         self.revision = 0
 
@@ -103,10 +114,25 @@ class SightingBook:
         if entry is None:
             entry = self._heard[key] = _Heard(adapter, address, device)
         self._heard.move_to_end(key)
+        if (awaited := self._awaited.get(key)) and at >= awaited.since:
+            _settle(awaited, data.rssi)
         entry.merge(device, data, at)
         self._drop_old(at)
         if entry.is_recorder():
             self._see(entry)
+
+    async def heard_again(self, adapter: str, address: str) -> int | None:
+        """How strongly (dBm) this adapter hears an address for the first time after a link to it, which has just ended.
+
+        Waits for that; None when another link is made to it meanwhile. One at a time may ask for the same.
+        """
+        loop = asyncio.get_running_loop()
+        key = (adapter, address)
+        self._awaited[key] = _Awaited(loop.time() + STALE_S, loop.create_future())
+        try:
+            return await self._awaited[key].rssi
+        finally:
+            del self._awaited[key]
 
     @contextmanager
     def holding(self, address: str) -> Iterator[None]:
@@ -151,6 +177,9 @@ class SightingBook:
         """The recorder no longer advertises; what seems to be heard of it, until `holding` ends, is not."""
         self._connected.add(address)
         self.forget(address)
+        for (_, awaited), one in self._awaited.items():
+            if awaited == address:
+                _settle(one, None)
 
     def forget(self, address: str) -> None:
         """Drop what is known, so that its next advertisement counts as an appearance."""
@@ -192,6 +221,11 @@ class SightingBook:
             seen = self._sightings.get(oldest.address)
             if seen and seen.adapter == oldest.adapter:
                 del self._sightings[oldest.address]
+
+
+def _settle(awaited: _Awaited, rssi: int | None) -> None:
+    if not awaited.rssi.done():
+        awaited.rssi.set_result(rssi)
 
 
 def _takes_over(entry: _Heard, before: Sighting) -> bool:

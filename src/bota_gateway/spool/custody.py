@@ -33,6 +33,7 @@ class Step(StrEnum):
     CAPTURE = "capture"
     ABANDON_RECEIVING = "abandon_receiving"
     ACKNOWLEDGED = "acknowledged"
+    NOTE_SIGNAL = "note_signal"
     INTEND_CREATE = "intend_create"
     CREATED = "created"
     PUT_DONE = "put_done"
@@ -78,7 +79,8 @@ DURABLE = frozenset(
 
 The others reach the disk with the next durable step, in order. A power cut may undo them, and nothing is lost by it:
 what a recorder looked like is noted again at the next visit, bytes of an unfinished transfer are worthless because
-it can't be resumed, a sweep is repeated, and a counter that lags by minutes still shows what wears out.
+it can't be resumed, a sweep is repeated, a counter that lags by minutes still shows what wears out, and how a recorder
+was heard after a transfer is only a figure.
 """
 
 
@@ -225,6 +227,12 @@ ARCS: tuple[Arc, ...] = (
         set(Custody) - {_C.LISTED, _C.RECEIVING},
         None,
         "the recorder was told that the transfer arrived",
+    ),
+    _arc(
+        Step.NOTE_SIGNAL,
+        Custody,
+        None,
+        "its recorder is heard again after the link: how strongly, for the transfer's line",
     ),
     _arc(Step.INTEND_CREATE, {_C.CAPTURED}, None, "before the cloud is asked to create it"),
     _arc(Step.CREATED, {_C.CAPTURED}, _C.CREATED, "the cloud gave it an id"),

@@ -67,6 +67,8 @@ class Transaction:
         self.now = now
         """Wall time of the transaction: all its rows carry the same."""
         self.wrote = False
+        self.line: int
+        """Number of the newest line that it wrote into a timeline; there once it wrote one."""
 
     async def fetch(self, sql: str, parameters: Sequence[Value] = ()) -> list[sqlite3.Row]:
         """Rows of a query, seeing what this transaction wrote."""

@@ -89,10 +89,11 @@ async def append(tx: Transaction, recording_id: int, happened: Happened, detail:
     facts = dict(detail or {})
     if happened in REPEATS and await _repeat(tx, recording_id, happened, facts):
         return
-    await tx.write(
-        "INSERT INTO timeline (recording_id, at, happened, detail) VALUES (?, ?, ?, ?)",
+    rows = await tx.write(
+        "INSERT INTO timeline (recording_id, at, happened, detail) VALUES (?, ?, ?, ?) RETURNING id",
         (recording_id, tx.now, happened.value, json.dumps(facts)),
     )
+    tx.line = rows[0]["id"]
 
 
 async def _repeat(tx: Transaction, recording_id: int, happened: Happened, facts: dict[str, Fact]) -> bool:

@@ -1,5 +1,8 @@
 """Sync's side of custody: bytes arriving, capture, and permission to delete."""
 
+import json
+from collections.abc import Collection
+
 import structlog
 
 from bota_gateway.errors import SpoolError
@@ -90,6 +93,7 @@ class Receiving(Retention):
         binding: Binding,
         profile: str = "plain",
         figures: Detail | None = None,
+        ends: list[int] | None = None,
     ) -> Recording:
         """Receiving → captured: the last bytes and the row in one synced transaction. The recorder may be acknowledged.
 
@@ -101,6 +105,7 @@ class Receiving(Retention):
             binding: Whose recorder it is now. One that was captured before stays whose it was then.
             profile: How it was sent, ``plain`` or ``p10``.
             figures: Facts for the timeline, such as goodput.
+            ends: Gets the number of the timeline's line that has them, for :meth:`note_signal`.
 
         Raises:
             SpoolError: ``spool_capture_differs``: length or digest are not those of the bytes handed in.
@@ -134,17 +139,21 @@ class Receiving(Retention):
                 **FRESH,
             )
 
-        def then(_row: Recording) -> None:
-            self._incoming.pop(recording_id, None)
-
-        return await self._with_room(lambda: self._transaction(Step.CAPTURE, work, then))
+        return await self._with_room(lambda: self._end_incoming(Step.CAPTURE, recording_id, work, ends))
 
     async def abandon_receiving(
-        self, recording_id: int, *, code: str, message: str, retry_at: float | None, figures: Detail | None = None
+        self,
+        recording_id: int,
+        *,
+        code: str,
+        message: str,
+        retry_at: float | None,
+        figures: Detail | None = None,
+        ends: list[int] | None = None,
     ) -> Recording:
         """Receiving → listed: drop what arrived, and say why and when (Unix seconds) to try again.
 
-        ``figures``: facts of the transfer for the timeline, as in :meth:`capture`.
+        ``figures`` and ``ends``: as in :meth:`capture`.
         """
 
         async def work(tx: Transaction) -> Recording:
@@ -170,10 +179,7 @@ class Receiving(Retention):
                 waiting_detail=message,
             )
 
-        def then(_row: Recording) -> None:
-            self._incoming.pop(recording_id, None)
-
-        row = await self._transaction(Step.ABANDON_RECEIVING, work, then)
+        row = await self._end_incoming(Step.ABANDON_RECEIVING, recording_id, work, ends)
         await self._sweep(recording_id)
         return row
 
@@ -185,6 +191,24 @@ class Receiving(Retention):
             await append(tx, row.id, Happened.ACKNOWLEDGED)
 
         await self._transaction(Step.ACKNOWLEDGED, work)
+
+    async def note_signal(self, ends: Collection[int], rssi: int) -> None:
+        """Add to transfers, by the lines that they ended with, how strongly (dBm) their recorder was heard afterwards.
+
+        A line that is no longer there, or damaged, is passed over: it is only a figure.
+        """
+
+        async def work(tx: Transaction) -> None:
+            await tx.write(
+                """
+                UPDATE timeline SET detail = json_set(detail, '$.rssi_end', ?)
+                WHERE id IN (SELECT value FROM json_each(?)) AND json_valid(detail)
+                AND happened IN ('captured', 'receiving_abandoned', 'parked')
+                """,
+                (rssi, json.dumps(sorted(ends))),
+            )
+
+        await self._transaction(Step.NOTE_SIGNAL, work)
 
     async def intend_confirm(self, recording_id: int) -> Recording:
         """Stored → confirming, durable before the recorder is told that it may delete. Repeated for each telling.

@@ -1,12 +1,13 @@
 """How much audio still fits: the quota of the spool's file, and the floor of free space on its disk."""
 
 import shutil
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from bota_gateway.config import SpoolSettings
 from bota_gateway.errors import SpoolFullError
-from bota_gateway.model import FORGOTTEN_BY_HAND, Custody, WallClock
+from bota_gateway.model import FORGOTTEN_BY_HAND, Custody, Recording, WallClock
 from bota_gateway.pulse import back_within
 from bota_gateway.spool import aside, ballast
 from bota_gateway.spool.const import FORGET_ROWS, JOURNAL_RESERVE_BYTES, PAGE_BYTES
@@ -128,6 +129,26 @@ class Room(Part):
 
     def _disk_free(self) -> int:
         return shutil.disk_usage(self._settings.directory).free
+
+    async def _end_incoming(
+        self,
+        step: Step,
+        recording_id: int,
+        work: Callable[[Transaction], Awaitable[Recording]],
+        ends: list[int] | None,
+    ) -> Recording:
+        """A step after which nothing arrives any more. ``ends`` gets the number of the line that it wrote."""
+
+        async def with_line(tx: Transaction) -> tuple[Recording, int]:
+            return await work(tx), tx.line
+
+        def then(done: tuple[Recording, int]) -> None:
+            self._incoming.pop(recording_id, None)
+            if ends is not None:
+                ends.append(done[1])
+
+        row, _ = await self._transaction(step, with_line, then)
+        return row
 
     async def _sweep(self, recording_id: int) -> None:
         """Delete the audio of a recording that no longer owns any, in slices."""

@@ -174,10 +174,18 @@ class Uploading(Room, Part):
 
         return await self._transaction(Step.POSTPONE, work)
 
-    async def park(self, recording_id: int, *, code: str, detail: str, figures: Detail | None = None) -> Recording:
+    async def park(
+        self,
+        recording_id: int,
+        *,
+        code: str,
+        detail: str,
+        figures: Detail | None = None,
+        ends: list[int] | None = None,
+    ) -> Recording:
         """→ parked: only a human can help; ``retry`` brings it back to where it was.
 
-        ``figures``: of the transfer that ended so, for the timeline.
+        ``figures``: of the transfer that ended so, for the timeline; ``ends`` gets the number of its line.
         """
 
         async def work(tx: Transaction) -> Recording:
@@ -198,10 +206,7 @@ class Uploading(Room, Part):
                 waiting_detail=detail,
             )
 
-        def then(_row: Recording) -> None:
-            self._incoming.pop(recording_id, None)
-
-        row = await self._transaction(Step.PARK, work, then)
+        row = await self._end_incoming(Step.PARK, recording_id, work, ends)
         if row.sha256 is None:
             await self._sweep(recording_id)
         return row

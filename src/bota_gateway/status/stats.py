@@ -1,7 +1,7 @@
 """How transfers went, per recorder and per adapter, so that a bad antenna shows."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from statistics import median
 from typing import Any, Final
 
@@ -44,7 +44,6 @@ def _figures(group: list[Transfer]) -> dict[str, Any]:
     good = [entry.detail for _, entry in group if entry.happened == Happened.CAPTURED]
     megabytes = sum(_number(one.get("size_bytes", one.get("received_bytes"))) for one in details) / 1e6
     gaps = sum(_number(one.get("gaps")) + _number(one.get("dropped")) for one in details)
-    heard = [_number(one["rssi"]) for one in details if one.get("rssi") is not None]
     reason, times = reasons.most_common(1)[0] if reasons else (None, 0)
     return {
         "transfers": len(group),
@@ -54,9 +53,16 @@ def _figures(group: list[Transfer]) -> dict[str, Any]:
         "reason_times": times,
         "bytes_per_s": median(_number(one.get("bytes_per_s")) for one in good) if good else None,
         "gaps_per_mb": gaps / megabytes if megabytes else None,
-        "rssi": median(heard) if heard else None,
+        "rssi": _median(details, "rssi"),
+        "rssi_end": _median(details, "rssi_end"),
         "bytes": sum(_number(one.get("size_bytes")) for one in good),
     }
+
+
+def _median(details: Iterable[Mapping[str, object]], name: str) -> float | None:
+    """Of those that have it."""
+    found = [_number(detail[name]) for detail in details if detail.get(name) is not None]
+    return median(found) if found else None
 
 
 def _adapter(one: Transfer) -> str:

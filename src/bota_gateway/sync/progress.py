@@ -20,6 +20,8 @@ class LinkProgress:
     expected_bytes: int = 0
     """From the list, in whole KiB: a hint, the wire rounds and saturates it."""
     transfer_since: float | None = field(default=None)
+    ends: list[int] = field(default_factory=list)
+    """The lines of timelines that transfers over this link ended with, for what becomes known of them later."""
 
     @property
     def rate(self) -> float:

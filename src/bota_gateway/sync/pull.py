@@ -126,21 +126,21 @@ class Puller:
         self, recording: Recording, error: TransferError, retry: TransferRetry, figures: Figures
     ) -> None:
         """Write down how the try ended. Logged as a warning only when it is not repeated at once."""
-        code, message = error.error_code, error.message
+        code, message, ends = error.error_code, error.message, self.progress.ends
         match retry:
             case TransferRetry.NOW:
                 await self.spool.abandon_receiving(
-                    recording.id, code=code, message=message, retry_at=None, figures=figures
+                    recording.id, code=code, message=message, retry_at=None, figures=figures, ends=ends
                 )
                 log.info("transfer_failed", code=code, reason=message, again="now")
             case TransferRetry.LATER:
                 retry_at = self.now() + wait_after(recording.attempts + 1, RECORDING_BACKOFF, self.rng)
                 await self.spool.abandon_receiving(
-                    recording.id, code=code, message=message, retry_at=retry_at, figures=figures
+                    recording.id, code=code, message=message, retry_at=retry_at, figures=figures, ends=ends
                 )
                 log.warning("transfer_failed", code=code, reason=message, again="later", retry_at=retry_at)
             case TransferRetry.NEVER:
-                await self.spool.park(recording.id, code=code, detail=message, figures=figures)
+                await self.spool.park(recording.id, code=code, detail=message, figures=figures, ends=ends)
                 log.error("recording_parked", code=code, reason=message)
             case _ as never:
                 assert_never(never)
@@ -270,6 +270,7 @@ class Transfer:
             profile=complete.profile,
             binding=binding,
             figures=figures,
+            ends=self.progress.ends,
         )
         log.info("recording_captured", bytes=complete.length, sha256=complete.sha256, **figures)
         return captured
@@ -313,7 +314,12 @@ class Transfer:
         """Back to listed: what came of it is worthless, since version 1 can't resume."""
         try:
             await self.spool.abandon_receiving(
-                self.recording.id, code=code, message=message, retry_at=None, figures=self.figures()
+                self.recording.id,
+                code=code,
+                message=message,
+                retry_at=None,
+                figures=self.figures(),
+                ends=self.progress.ends,
             )
         except SpoolError as error:  # the reason for which the transfer ended matters more; a row that stays
             log.warning("spool_not_told", reason=error.message)  # receiving is pulled again all the same

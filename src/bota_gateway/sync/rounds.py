@@ -17,6 +17,7 @@ from bota_gateway.model import Custody, RecorderRecord, WallClock
 from bota_gateway.pulse import back_within, watched
 from bota_gateway.radio import PRESENT_S, Radio, Sighting
 from bota_gateway.spool import Spool
+from bota_gateway.sync.afterwards import note_signal
 from bota_gateway.sync.const import AWAY_S, SOON_S
 from bota_gateway.sync.patience import Patience
 from bota_gateway.sync.progress import LinkProgress
@@ -276,6 +277,7 @@ class Rounds:
             if presence := self._present.get(sighting.address):
                 presence.heard_at = asyncio.get_running_loop().time()  # held, so silent, but not away
             self._wake.set()
+        await note_signal(self._radio, self._hub.spool, progress)  # the visit is over: nobody waits for this
 
     async def _connect_and_visit(self, sighting: Sighting, progress: LinkProgress, claims: set[str]) -> None:
         def claim(serial: str) -> bool:
