@@ -11,6 +11,7 @@ import pytest
 from bota_gateway.daemon.gateway import DISK_PATIENCE_S
 from bota_gateway.errors import SpoolCorruptError, SpoolWriteError
 from bota_gateway.model import Custody
+from bota_gateway.radio.tally import Count
 from bota_gateway.sim.cloud.faults import Status
 from bota_gateway.spool import Step
 from bota_gateway.spool.aside import directories
@@ -167,6 +168,19 @@ async def test_a_slow_disk_slows_and_breaks_nothing(tmp_path: Path, monkeypatch:
         world.assert_stored_once()
         assert sorted(pin.seen.starts) == ["00000001", "00000002"]
         assert events(world, "transfer_failed") == []
+
+
+async def test_damage_that_is_met_beside_custody_ends_the_daemon_all_the_same(tmp_path: Path) -> None:
+    """Counters are not worth a failing part, but a damaged spool must not stay in use until the next start."""
+    async with World.open(tmp_path) as world:
+        await world.recorder(SERIAL, speech(1))
+        with pytest.raises(SpoolCorruptError):  # noqa: PT012 - how it ends is the point
+            async with world.gateway() as running:
+                await running.all_in(Custody.CONFIRMED)
+                with failing(running.gateway.spool, {Step.COUNT}, sqlite3.SQLITE_CORRUPT):
+                    running.gateway._tally.add("hci0", Count.DEAF)
+                    await asyncio.wait([running.task], timeout=300)
+                    assert running.task.done()
 
 
 async def test_a_visit_that_there_is_no_room_to_note_ends_no_other(tmp_path: Path) -> None:

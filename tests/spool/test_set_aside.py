@@ -177,7 +177,10 @@ async def test_a_log_whose_database_was_deleted_is_kept(settings: SpoolSettings)
 
 
 async def test_damage_that_shows_only_in_use_is_dealt_with_at_the_next_start(settings: SpoolSettings) -> None:
-    """The quick check at a start does not see everything: what SQLite meets later is remembered for the next one."""
+    """The quick check at a start does not see everything: what SQLite meets later is remembered for the next one.
+
+    Until then nothing is believed any more, whoever asks.
+    """
     async with Spool.open(settings, TurnableClock()) as spool:
         row = await bring_to(spool, Custody.CAPTURED)
 
@@ -189,7 +192,10 @@ async def test_damage_that_shows_only_in_use_is_dealt_with_at_the_next_start(set
         with pytest.raises(SpoolCorruptError):
             await spool._db.transact(Step.POSTPONE, meet_damage)
         assert (settings.directory / SUSPECT_NAME).exists()
-        assert await spool.recording(row.id) == row
+        with pytest.raises(SpoolCorruptError, match="malformed"):
+            await spool.recording(row.id)
+        with pytest.raises(SpoolCorruptError, match="malformed"):
+            await spool.park(row.id, code="upload_unbound", detail="Bound to nobody.")
     async with Spool.open(settings, TurnableClock()) as spool:
         assert await spool.recordings() == []
     (kept,) = set_aside_in(settings)

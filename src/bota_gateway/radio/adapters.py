@@ -141,8 +141,9 @@ async def ask_bluez() -> list[KnownAdapter]:
     except TimeoutError:
         raise AdapterError("BlueZ does not answer.", code="radio_no_bluez", remedy=_NO_DAEMON_REMEDY) from None
     except BACKEND_FAILURES as error:
+        reason = describe(error)
         raise AdapterError(
-            f"The system bus can't be reached: {describe(error)}.", code="radio_no_bus", remedy=_NO_BUS_REMEDY
+            f"The system bus can't be reached: {reason}.", code="radio_no_bus", remedy=_NO_BUS_REMEDY
         ) from error
     if reply is not None and reply.error_name == _ACCESS_DENIED:
         raise AdapterError(

@@ -92,6 +92,8 @@ class Database:
         self._synchronous = "FULL"
         self._sync_in_doubt = False
         self._open = True
+        self._damage: str | None = None
+        """How it was found damaged. From then on everything is refused, whoever it was that met the damage."""
         self._changed = asyncio.Event()
         self.revision = 0
         """Rises with every step that sync, upload or status may wait for."""
@@ -125,7 +127,7 @@ class Database:
         cancellation goes on.
         """
         async with self._turn:
-            self._require_open()
+            self._require_usable()
             return await _to_the_end(asyncio.create_task(self._attempt(step, work, then), name=f"spool-{step}"))
 
     async def read(self, sql: str, parameters: Sequence[Value] = ()) -> list[sqlite3.Row]:
@@ -134,7 +136,7 @@ class Database:
             try:
                 return await self.read_immutable(sql, parameters)
             except SpoolCorruptError as damage:
-                mark_suspect(self._directory, damage.message)
+                self._condemn(damage)
                 raise
 
     async def read_immutable(self, sql: str, parameters: Sequence[Value] = ()) -> list[sqlite3.Row]:
@@ -143,7 +145,7 @@ class Database:
         Raises:
             SpoolCorruptError: this row's bytes are damaged; that says nothing of the journal.
         """
-        self._require_open()
+        self._require_usable()
         try:
             return list(await self._db.execute_fetchall(sql, parameters))
         except sqlite3.Error as error:
@@ -152,7 +154,7 @@ class Database:
     async def wait_for_change(self, since: int) -> int:
         """Wait until the revision is above ``since``; give back the present one."""
         while self.revision <= since:
-            self._require_open()
+            self._require_usable()
             await self._changed.wait()
         return self.revision
 
@@ -219,12 +221,18 @@ class Database:
         self._sync_in_doubt = self._sync_in_doubt or may_have_lost_a_sync(error)
         failure = as_spool_error(error, f"step {step}")
         if isinstance(failure, SpoolCorruptError):
-            mark_suspect(self._directory, failure.message)
+            self._condemn(failure)
         if self.health.healthy or self.health.code != failure.error_code:
             log.error("spool_write_failed", step=str(step), code=failure.error_code, reason=failure.message)
             self.health = Health(healthy=False, reason=failure.message, code=failure.error_code, since=self._now())
             self.announce()
         return failure
+
+    def _condemn(self, damage: SpoolCorruptError) -> None:
+        if self._damage is None:
+            self._damage = damage.message
+            mark_suspect(self._directory, damage.message)
+            self.announce()  # so that those who wait learn of it
 
     def _succeeded(self) -> None:
         if not self.health.healthy:
@@ -232,9 +240,11 @@ class Database:
             self.health = Health(healthy=True)
             self.announce()
 
-    def _require_open(self) -> None:
+    def _require_usable(self) -> None:
         if not self._open:
             raise SpoolError("The spool is closed.", code="spool_closed", remedy="Start the gateway again.")
+        if self._damage is not None:
+            raise SpoolCorruptError(self._damage)
 
 
 async def _to_the_end(task: "asyncio.Task[T]") -> T:
