@@ -1,9 +1,16 @@
 """Scenarios of links in good order, and of recorders that differ."""
 
+import json
+
 from bota_gateway.sim.options import Group, RecorderOptions
 from bota_gateway.sim.recorder import SimRecorder
+from bota_gateway.sim.virtual_radio import DEFAULT_RSSI
 from vm.scene import ScenarioError, Scene
 
+AWAY_DBM = -84
+"""Of a recorder in the next room."""
+SLOW_S = 120
+"""For the command line in an emulated guest, a few times over."""
 SOON_S = 5
 """Between visits, where a recorder is to be visited again although it never was out of range for long."""
 
@@ -58,6 +65,29 @@ async def supervision_timeout(scene: Scene) -> str:
     scene.hurry(recorder)
     await scene.home()
     return f"in the end after {recorder.seen.connections} visits"
+
+
+async def another_program_scans(scene: Scene) -> str:
+    """A recorder is carried off in mid-transfer while another program scans; its signal before and after is kept."""
+    await scene.gateway()
+    # BlueZ forgets the strength of before a link only where nobody scans: it must not be taken for the one after it.
+    scan = "bluetoothctl --timeout 900 scan on"
+    await scene.machine.run(f"systemd-run --quiet --unit=another-scan --property=StandardInput=null {scan}")
+    recorder = await scene.in_transfer(30_000)
+    scene.air.set_rssi(recorder.serial, "hub", AWAY_DBM)
+    scene.hurry(recorder)
+    await scene.home()
+    ((serial, file_id),) = scene.held
+    ask = f"bota-gateway timeline {serial}/{file_id} --json"
+    told = await scene.machine.run(
+        f"until {ask} | tee /tmp/told | grep -q rssi_end; do :; done; cat /tmp/told", within=SLOW_S
+    )
+    await scene.machine.run("systemctl stop another-scan")
+    (figures,) = [line["detail"] for line in json.loads(told)["timeline"] if line["happened"] == "captured"]
+    seen = (figures["rssi"], figures["rssi_end"])
+    if seen != (DEFAULT_RSSI, AWAY_DBM):
+        raise ScenarioError(f"the signal before and after the link is told as {seen}")
+    return f"{seen[0]} and {seen[1]} dBm"
 
 
 async def firmware_update(scene: Scene) -> str:
@@ -129,6 +159,7 @@ PLAYS = (
     three_recorders,
     mtus,
     supervision_timeout,
+    another_program_scans,
     firmware_update,
     encrypted_link,
     lost_keys,
