@@ -1,5 +1,6 @@
 import errno
 import sqlite3
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -176,21 +177,42 @@ async def test_a_log_whose_database_was_deleted_is_kept(settings: SpoolSettings)
     assert sorted(logs) == sorted([noise(5000, 0), noise(5000, 1)])
 
 
-async def test_damage_that_shows_only_in_use_is_dealt_with_at_the_next_start(settings: SpoolSettings) -> None:
+async def damage_met_in_a_step(spool: Spool) -> None:
+    async def fail(tx: Transaction) -> None:
+        raise malformed()
+
+    await spool._db.transact(Step.COUNT, fail)
+
+
+async def damage_met_by_a_question(spool: Spool) -> None:
+    def fail(*_: object) -> None:
+        raise malformed()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(spool._db._db, "execute_fetchall", fail)
+        await spool.counters()
+
+
+def malformed() -> sqlite3.Error:
+    error = sqlite3.DatabaseError("database disk image is malformed")
+    error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+    return error
+
+
+@pytest.mark.parametrize("met", [damage_met_in_a_step, damage_met_by_a_question])
+async def test_damage_that_shows_only_in_use_is_dealt_with_at_the_next_start(
+    settings: SpoolSettings, met: Callable[[Spool], Awaitable[None]]
+) -> None:
     """The quick check at a start does not see everything: what SQLite meets later is remembered for the next one.
 
-    Until then nothing is believed any more, whoever asks.
+    Until then nothing is believed any more, whoever asks; and those who wait for a change are told to look.
     """
     async with Spool.open(settings, TurnableClock()) as spool:
         row = await bring_to(spool, Custody.CAPTURED)
-
-        async def meet_damage(tx: Transaction) -> None:
-            error = sqlite3.DatabaseError("database disk image is malformed")
-            error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
-            raise error
-
+        revision = spool.revision
         with pytest.raises(SpoolCorruptError):
-            await spool._db.transact(Step.POSTPONE, meet_damage)
+            await met(spool)
+        assert spool.revision > revision
         assert (settings.directory / SUSPECT_NAME).exists()
         with pytest.raises(SpoolCorruptError, match="malformed"):
             await spool.recording(row.id)
