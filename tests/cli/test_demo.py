@@ -15,6 +15,7 @@ from bota_gateway.sim.options import StoredRecording
 from bota_gateway.sim.recorder import SimRecorder
 from support.commands import run_beside, run_here, run_process
 from support.processes import program
+from support.terminal import COLOUR, CURSOR, on_terminal
 
 LINE = re.compile(r"(BOTAPIN\d{3})  +([0-9a-f]{8}) .* (rec_\w+|-) +(yes|NO)\s*$")
 
@@ -68,6 +69,14 @@ def test_each_recording_has_one_line(width: int) -> None:
     console.print(result_table([row, late], width))
     lines = [line.split()[0] for line in console.export_text().splitlines() if line]
     assert lines == ["1", "BOTAPIN001", "BOTAPIN002", "recorder", "BOTAPIN001", "BOTAPIN002"]
+
+
+async def test_the_environment_may_refuse_colour() -> None:
+    """NO_COLOR takes the colours off, and leaves the moving lines."""
+    async with on_terminal("demo", "--rate", "2000", "--recorders", "1", NO_COLOR="1") as terminal:
+        await terminal.until(lambda: "All 8 recordings arrived" in terminal.shown)
+    assert CURSOR in terminal.shown
+    assert not COLOUR.search(terminal.shown)
 
 
 def test_the_seed_makes_it_repeatable() -> None:

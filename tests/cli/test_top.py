@@ -17,13 +17,12 @@ from bota_gateway.sim.options import RecorderOptions
 from bota_gateway.status import client
 from bota_gateway.status.server import StatusServer
 from support.nasty import NASTY, spoilt
-from support.terminal import ALT_SCREEN, CURSOR, MAIN_SCREEN, on_terminal
+from support.terminal import ALT_SCREEN, COLOUR, CURSOR, MAIN_SCREEN, on_terminal
 from support.world import Running, World, speech
 
 pytestmark = pytest.mark.virtual_time
 
 AT = 1_790_000_000.0
-COLOUR = re.compile(r"\x1b\[[0-9;]*[34][0-7][;m]")
 
 
 # -- frames ----------------------------------------------------------------------------------------------------

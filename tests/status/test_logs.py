@@ -50,6 +50,18 @@ def test_console_lines_read_as_a_story(stream: io.StringIO) -> None:
     assert "BOTA000001 a1b2c3d4  made up event  size_bytes=3" in line
 
 
+@pytest.mark.parametrize(("said", "coloured"), [("", True), ("1", False)])
+def test_the_environment_may_refuse_colour(
+    stream: io.StringIO, monkeypatch: pytest.MonkeyPatch, said: str, coloured: bool
+) -> None:
+    """NO_COLOR counts on a terminal, too; where it is empty nobody said anything."""
+    monkeypatch.setattr(stream, "isatty", lambda: True)
+    monkeypatch.setenv("NO_COLOR", said)
+    logs.configure(LogSettings(format="console"), stream)
+    structlog.get_logger().error("made_up_event")
+    assert ("\x1b[31m" in stream.getvalue()) is coloured
+
+
 def test_what_a_recorder_sends_can_not_move_the_cursor(stream: io.StringIO) -> None:
     """Control characters in a serial or name are made visible."""
     logs.configure(LogSettings(format="console"), stream)

@@ -20,6 +20,7 @@ from support.commands import COMMAND, PATIENCE_S, clean_environment
 _POLL_S = 0.1
 _HOME = "\x1b[H"
 ALT_SCREEN, MAIN_SCREEN, CURSOR = "\x1b[?1049h", "\x1b[?1049l", "\x1b[?25h"
+COLOUR = re.compile(r"\x1b\[(?:[0-9;]*;)?[349][0-7](?:;[0-9;]*)?m")
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 

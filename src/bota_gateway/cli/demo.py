@@ -74,13 +74,7 @@ def demo(
     options = _Options(
         recorders, rate * 1000, seed, keep_running, plain or not sys.stdout.isatty(), picture is not None
     )
-    console = Console(
-        no_color=options.plain and picture is None,
-        force_terminal=True if picture else None,
-        highlight=False,
-        record=picture is not None,
-        width=PLAIN_WIDTH if options.plain else None,
-    )
+    console = _console(options)
     try:
         good = asyncio.run(_demo(console, options))
     except ModuleNotFoundError as missing:
@@ -92,6 +86,17 @@ def demo(
     if picture is not None:
         picture.write_text(without_fonts(console.export_svg(title="bota-gateway demo")), "utf-8")
     ctx.exit(0 if good else 1)
+
+
+def _console(options: "_Options") -> Console:
+    """Coloured where a terminal is and the environment (NO_COLOR) does not refuse it; a picture in any case."""
+    return Console(
+        no_color=False if options.picture else options.plain or None,
+        force_terminal=True if options.picture else None,
+        highlight=False,
+        record=options.picture,
+        width=PLAIN_WIDTH if options.plain else None,
+    )
 
 
 def without_fonts(svg: str) -> str:

@@ -4,6 +4,7 @@ Rooms log with ``structlog.get_logger()`` and an event name of the catalogue; th
 """
 
 import logging
+import os
 import sys
 import time
 import traceback
@@ -85,7 +86,7 @@ def _prepared(form: str) -> list[Any]:
 def _renderer(form: str, stream: TextIO) -> Any:
     match form:
         case "console":
-            return Console(stream.isatty())
+            return Console(stream.isatty() and not os.environ.get("NO_COLOR"))  # https://no-color.org
         case "json":
             return structlog.processors.JSONRenderer(serializer=words.json_text)
         case _:
