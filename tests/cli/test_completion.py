@@ -14,6 +14,7 @@ from support.commands import COMMAND, clean_environment, run_process
 from support.world import World, speech
 
 BASH = shutil.which("bash")
+ZSH = shutil.which("zsh")
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh"])
@@ -48,6 +49,24 @@ def test_bash_completes_commands_and_options(tmp_path: Path) -> None:
             check=True,
         )
         assert set(done.stdout.split()) == expected
+
+
+@pytest.mark.skipif(ZSH is None, reason="zsh is not installed")
+def test_zsh_completes_at_every_tab(tmp_path: Path) -> None:
+    """Loaded by name, it is called each time, and does not spend the second TAB on registering itself."""
+    (tmp_path / "_bota-gateway").write_text(run_process("completion", "zsh").out)
+    twice = (
+        f"fpath=({tmp_path}); autoload -U _bota-gateway; compdef() {{ echo registered }}; _bota-gateway; _bota-gateway"
+    )
+    done = subprocess.run(  # noqa: S603 - our own words
+        [str(ZSH), "-f", "-c", f"{twice}; whence _bota_gateway_completion"],
+        env=clean_environment(PATH="/nowhere"),  # without the program it offers nothing, and says nothing
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert (done.stdout, done.stderr) == ("_bota_gateway_completion\n", "")
 
 
 @pytest.mark.virtual_time
