@@ -1,5 +1,7 @@
 """scripts/install, on a Debian of its own with systemd as process 1."""
 
+import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,8 @@ from install.conftest import INSTALL, KEY, simulate, states
 from support.hub_machine import PYTHONS, HubMachine, boot
 
 pytestmark = pytest.mark.timeout(600)
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "install"
 
 
 def exists(machine: HubMachine, path: str) -> bool:
@@ -18,6 +22,18 @@ def everything(machine: HubMachine) -> str:
     """All files that the script makes, with their owners, modes and times."""
     places = "/opt/bota-gateway /etc/bota-gateway /etc/systemd/system /etc/sysusers.d /usr/local/bin"
     return machine.read("sh", "-c", f"find {places} ! -type d -printf '%p %l %u %m %s %T@\\n' | sort")
+
+
+@pytest.mark.parametrize("typed", [[], ["--uninstall"], ["--upgrade", "--key-file", "a key"]])
+def test_who_is_not_root_is_told_to_type_the_same_with_sudo(tmp_path: Path, typed: list[str]) -> None:
+    """To the letter: without its options the command for taking the service away would install it."""
+    (tmp_path / "id").write_text("#!/bin/sh\necho 1000\n")
+    (tmp_path / "id").chmod(0o755)
+    refused = subprocess.run(  # noqa: S603 - our own script
+        [SCRIPT, *typed], env={"PATH": f"{tmp_path}:/usr/bin:/bin"}, capture_output=True, text=True, check=False
+    )
+    assert refused.returncode == 1
+    assert shlex.split(refused.stderr.rpartition("Type: ")[2]) == ["sudo", "scripts/install", *typed]
 
 
 @pytest.mark.parametrize("suite", PYTHONS)
