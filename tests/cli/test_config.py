@@ -66,6 +66,19 @@ def test_a_file_that_is_closed_to_this_user_is_said_with_what_to_do(
     assert "[config_closed]\n  next: Use sudo." in told.err
 
 
+def test_an_installed_file_in_a_closed_directory_is_said_in_the_same_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody took the directory away from others; the answer is one sentence, and no traceback."""
+
+    def closed(*_: object) -> str:
+        raise PermissionError
+
+    monkeypatch.setattr(Path, "exists", closed)
+    monkeypatch.setattr(Path, "read_text", closed)
+    told = run_here("status")
+    assert (told.code, told.out) == (2, "")
+    assert "[config_closed]\n  next: Use sudo." in told.err
+
+
 def test_the_example_configuration_is_the_defaults() -> None:
     """config.example.toml can be copied as it is: it changes nothing."""
     told = run_here("config", "--config", ROOT / "config.example.toml")

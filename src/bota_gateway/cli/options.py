@@ -58,9 +58,17 @@ def age(_ctx: click.Context, _param: click.Parameter, value: str | None) -> floa
 
 def settings(config_path: Path | None) -> Settings:
     """The settings of the named file, else of the installed one, else the defaults."""
-    if config_path is None and INSTALLED_CONFIG.exists():
+    if config_path is None and _may_be_there(INSTALLED_CONFIG):
         config_path = INSTALLED_CONFIG
     return config_loading.load(config_path)
+
+
+def _may_be_there(path: Path) -> bool:
+    """Also where its directory is closed to this user: to read it then says what to do."""
+    try:
+        return path.exists()
+    except PermissionError:
+        return True
 
 
 def socket_of(config_path: Path | None, socket_path: Path | None) -> Path:
