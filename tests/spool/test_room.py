@@ -96,6 +96,19 @@ async def test_the_disk_s_floor_is_kept_free(tmp_path: Path, clock: TurnableCloc
         assert "min_free_bytes" in str((await spool.usage()).full)
 
 
+async def test_a_disk_that_does_not_say_what_is_free_takes_no_audio(tmp_path: Path, clock: TurnableClock) -> None:
+    """A stick that was pulled out: a visit or a question meets a spool without room, and no fault of the gateway."""
+    async with Spool.open(settings_for(tmp_path / "stick"), clock) as spool:
+        assert await spool.has_room(1)
+        (tmp_path / "stick").rename(tmp_path / "pulled")
+        with pytest.raises(SpoolFullError, match=r"the disk has 0\.0 MB free"):
+            await spool.has_room(1 << 20)
+        usage = await spool.usage()
+        assert (usage.disk_free_bytes, usage.full is None) == (0, False)
+        (tmp_path / "pulled").rename(tmp_path / "stick")
+        assert await spool.has_room(1)
+
+
 async def test_free_pages_cost_the_disk_nothing(tmp_path: Path, clock: TurnableClock) -> None:
     """Below the floor, audio may still go where forgotten audio was."""
     async with Spool.open(settings_for(tmp_path), clock) as spool:

@@ -128,7 +128,10 @@ class Room(Part):
         ballast.take(self._settings.directory, self._disk_free() - self._settings.min_free_bytes)
 
     def _disk_free(self) -> int:
-        return shutil.disk_usage(self._settings.directory).free
+        try:
+            return shutil.disk_usage(self._settings.directory).free
+        except OSError:  # pulled out, or failing: it takes no audio, and the next write tells more
+            return 0
 
     async def _end_incoming(
         self,
