@@ -74,14 +74,9 @@ def api_key(settings: Settings, environ: Mapping[str, str] = os.environ) -> Secr
         return _shaped(settings.cloud.api_key.get_secret_value(), "cloud.api_key")
     if settings.cloud.api_key_file is not None:
         file = settings.cloud.api_key_file
-        if not file.is_file():
-            raise ConfigError(
-                f"The key file {file} named by cloud.api_key_file does not exist.",
-                code="config_no_key",
-                remedy=f"Put the project's key into it: install -m 600 /dev/stdin {file}",
-            )
+        key = _read_secret(file)
         _refuse_readable_by_others(file)
-        return _shaped(_read_secret(file), str(file))
+        return _shaped(key, str(file))
     raise ConfigError(
         "There is no API key.",
         code="config_no_key",
@@ -168,9 +163,19 @@ def _refuse_readable_by_others(path: Path) -> None:
 def _read_secret(path: Path) -> str:
     try:
         return path.read_text("utf-8")
+    except FileNotFoundError:
+        raise ConfigError(
+            f"The key file {path} named by cloud.api_key_file does not exist.",
+            code="config_no_key",
+            remedy=f"Put the project's key into it: install -m 600 /dev/stdin {path}",
+        ) from None
     except (OSError, UnicodeDecodeError) as unreadable:
         reason = unreadable.strerror if isinstance(unreadable, OSError) else "it is no text"
-        raise ConfigError(f"The key file {path} can't be read: {reason}.", code="config_no_key") from None
+        raise ConfigError(
+            f"The key file {path} can't be read: {reason}.",
+            code="config_no_key",
+            remedy="It has to be a file with the key alone, of the gateway's user: chown and chmod 600, or use sudo.",
+        ) from None
 
 
 def _shaped(key: str, where: str) -> SecretStr:

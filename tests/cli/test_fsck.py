@@ -1,5 +1,6 @@
 """``bota-gateway fsck``: words for people, JSON for programs, an exit code for scripts."""
 
+import os
 import sqlite3
 from pathlib import Path
 
@@ -34,6 +35,17 @@ def test_a_whole_spool(directory: Path) -> None:
     assert (told.code, told.err) == (0, "")
     assert told.lines[0].startswith(f"{directory}: recordings looked at: 11; ")
     assert told.lines[-2:] == ["Captured, and not in the cloud yet: 4.", "The spool is whole."]
+
+
+def test_a_directory_that_is_closed_to_this_user_is_no_mistake_of_usage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who looks into it says what is the matter and what to do; click would only refuse it. So with an export."""
+    monkeypatch.setattr(os, "access", lambda *_: False)  # these tests may run as root, for whom nothing is closed
+    for words in (("fsck", tmp_path), ("export", "00000001", "--directory", tmp_path)):
+        told = run_here(*words)
+        assert (told.code, told.out) == (3, "")
+        assert "  next: " in told.err
 
 
 def test_the_configurations_spool_is_the_default(directory: Path) -> None:

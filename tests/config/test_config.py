@@ -159,6 +159,21 @@ def test_a_missing_key_file_is_named(tmp_path: Path) -> None:
     assert refused.value.error_code == "config_no_key"
 
 
+def test_a_key_file_behind_a_closed_door_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether the file or its directory is closed to the gateway's user: one sentence, and what to do."""
+
+    def closed(*_: object) -> str:
+        raise PermissionError(13, "Permission denied")
+
+    settings = config_loading.load(write(tmp_path, "[cloud]\napi_key_file = '/closed/key'\n"), {})
+    monkeypatch.setattr(Path, "is_file", closed)  # these tests may run as root, for whom nothing is closed
+    monkeypatch.setattr(Path, "read_text", closed)
+    with pytest.raises(ConfigError, match="/closed/key can't be read: Permission denied") as refused:
+        config_loading.api_key(settings, {})
+    assert refused.value.error_code == "config_no_key"
+    assert "sudo" in refused.value.next_step
+
+
 def test_the_systemd_credential_comes_before_all_else(tmp_path: Path) -> None:
     """A credential handed over by systemd wins over environment and file."""
     (tmp_path / config_loading.CREDENTIAL_NAME).write_text("sk_live_fromsystemd\n")

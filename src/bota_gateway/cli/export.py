@@ -66,13 +66,13 @@ class Capture:
 @options.as_json
 @click.option(
     "--directory",
-    type=click.Path(path_type=Path),
+    type=options.A_PATH,
     help="The spool's directory, for example of one that was set aside; from the configuration.",
 )
 @click.option(
     "--to",
     "target",
-    type=click.Path(path_type=Path),
+    type=options.A_PATH,
     help="File to write, or directory to write it into; here if none.",
 )
 @click.option("--damaged", is_flag=True, help="Save what is left of it, even if that is not what was captured.")

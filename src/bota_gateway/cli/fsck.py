@@ -10,7 +10,7 @@ from bota_gateway.status.words import size
 
 
 @click.command(short_help="Check a spool on which no gateway runs.")
-@click.argument("directory", type=click.Path(path_type=Path), required=False)
+@click.argument("directory", type=options.A_PATH, required=False)
 @options.config_file
 @options.as_json
 @click.pass_context

@@ -15,16 +15,17 @@ from bota_gateway.status.words import json_text
 INSTALLED_CONFIG = Path("/etc/bota-gateway/config.toml")
 """Where the installer puts the configuration."""
 
+A_PATH = click.Path(path_type=Path, readable=False)
+"""Whatever was typed: who uses it says what is wrong with it and what to do, which click would not."""
+
 config_file = click.option(
     "--config",
     "config_path",
-    type=click.Path(path_type=Path, readable=False),  # whether it is, is said with what to do
+    type=A_PATH,
     help=f"Configuration file; {INSTALLED_CONFIG} if it exists, else defaults.",
 )
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs instead of a table.")
-socket = click.option(
-    "--socket", "socket_path", type=click.Path(path_type=Path), help="The daemon's socket; from the configuration."
-)
+socket = click.option("--socket", "socket_path", type=A_PATH, help="The daemon's socket; from the configuration.")
 
 watch = click.option(
     "--watch",

@@ -29,7 +29,7 @@ _HERE = "."
 @click.option(
     "--bundle",
     "archive",
-    type=click.Path(path_type=Path),
+    type=options.A_PATH,
     is_flag=False,
     flag_value=_HERE,
     metavar="[FILE]",
