@@ -75,6 +75,7 @@ async def test_the_environment_may_refuse_colour() -> None:
     """NO_COLOR takes the colours off, and leaves the moving lines."""
     async with on_terminal("demo", "--rate", "2000", "--recorders", "1", NO_COLOR="1") as terminal:
         await terminal.until(lambda: "All 8 recordings arrived" in terminal.shown)
+        assert await terminal.left() == 0
     assert CURSOR in terminal.shown
     assert not COLOUR.search(terminal.shown)
 
