@@ -42,7 +42,7 @@ async def test_the_whole_job(place: Place) -> None:
     async with place.gateway() as hub:
         await hub.event("recording_deletion_seen", times=2)
         assert {one["state"] for one in await place.ask("recordings")} == {"confirmed"}
-        assert await stopped(hub) < FEW_SECONDS
+        assert await stopped(hub) < FEW_SECONDS, hub.said
     await place.assert_stored_once()
     assert not place.socket.exists()
     assert "Traceback" not in hub.said
@@ -53,7 +53,7 @@ async def test_a_stop_in_mid_transfer_is_quick_and_loses_nothing(place: Place) -
     async with place.gateway() as hub:
         await hub.event("transfer_started", expected_kib=-(-LONG // 1024))
         await place.received(1000)
-        assert await stopped(hub) < FEW_SECONDS
+        assert await stopped(hub) < FEW_SECONDS, hub.said
         assert "Traceback" not in hub.said
     async with place.gateway() as hub:
         await hub.event("spool_opened", interrupted_transfers=0)
@@ -71,7 +71,7 @@ async def test_a_kill_in_mid_transfer_leaves_one_recording_in_the_cloud(place: P
     async with place.gateway() as hub:
         await hub.event("spool_opened", interrupted_transfers=1)
         await place.all_confirmed()
-        assert await stopped(hub) < FEW_SECONDS
+        assert await stopped(hub) < FEW_SECONDS, hub.said
     await place.assert_stored_once()
 
 

@@ -7,21 +7,34 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from bumble import hci
 from bumble.device import Device
+from bumble.host import Host
 from bumble.transport import open_transport
 from bumble.transport.common import TransportInitError, TransportLostError
 
 from bota_gateway.errors import AdapterError
 from bota_gateway.radio.adapters import Adapter
+from bota_gateway.radio.bounded import uninterrupted
 from bota_gateway.radio.bumble_backend import backends
 
 OWN_ADDRESS = "F0:B0:7A:00:00:01"
 """Random static address of such an adapter: not every controller has a public one."""
-POWER_ON_S = 10.0
-"""For some thirty commands that make a controller ready: each takes milliseconds, but firmware may load first."""
+ANSWER_S = 5.0
+"""For one command: most take milliseconds, and a stuck controller holds up whoever gave up on the command so long."""
 CHECK = "Check the transport in radio.adapters."
+
+
+class _Host(Host):
+    """Waits for the answer to a command even when its sender gives up: bumble would take it for the next command's."""
+
+    async def _send_command(
+        self, command: hci.HCI_SyncCommand[Any] | hci.HCI_AsyncCommand, response_timeout: float | None = None
+    ) -> hci.HCI_Command_Complete_Event[Any] | hci.HCI_Command_Status_Event:
+        limit = ANSWER_S if response_timeout is None else response_timeout
+        return await uninterrupted(super()._send_command(command, limit))
 
 
 @asynccontextmanager
@@ -36,10 +49,10 @@ async def bumble_adapter(name: str, transport_name: str) -> AsyncIterator[Adapte
     except (OSError, TransportInitError, ValueError) as error:
         raise AdapterError(f"There is no controller at {name}: {error}.", remedy=CHECK) from error
     async with transport, _while_there(name, transport.source.terminated):
-        device = Device.with_hci(name, hci.Address(OWN_ADDRESS), transport.source, transport.sink)
+        host = _Host(transport.source, transport.sink)
+        device = Device(name, hci.Address(OWN_ADDRESS), host=host)
         try:
-            async with asyncio.timeout(POWER_ON_S):
-                await device.power_on()
+            await device.power_on()
         except (TransportLostError, TimeoutError, hci.HCI_Error) as error:
             raise AdapterError(f"What is at {name} does not answer as a controller does.", remedy=CHECK) from error
         scanner, client = backends(device)

@@ -2,6 +2,7 @@
 
 import asyncio
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -11,6 +12,8 @@ from bleak.uuids import normalize_uuid_16, normalize_uuid_32
 from bumble import core
 from bumble.core import AdvertisingData
 from bumble.device import Advertisement, Device
+
+from bota_gateway.radio.bounded import uninterrupted
 
 RSSI_UNKNOWN = -127
 """What bleak's BlueZ backend reports where the adapter measured nothing."""
@@ -64,6 +67,8 @@ class Scanner(BaseBleakScanner):
             await device.start_scanning(active=self._active, filter_duplicates=False)
         except BaseException as error:
             self._forget()
+            with suppress(core.BaseBumbleError, TimeoutError):  # cut short, the controller may scan all the same
+                await uninterrupted(device.stop_scanning())
             if isinstance(error, core.BaseBumbleError):
                 raise BleakError(f"Scanning could not be started: {str(error) or type(error).__name__}") from error
             raise
